@@ -1,0 +1,3 @@
+//! `weighbridge`.
+
+fn main() {}

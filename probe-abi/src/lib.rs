@@ -1,0 +1,1 @@
+//! The bytes that cross the line between the eBPF programs and user space.

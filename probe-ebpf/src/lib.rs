@@ -1,0 +1,1 @@
+//! The pure half of the probe: parsing, tested on the host.

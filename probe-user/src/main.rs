@@ -1,0 +1,3 @@
+//! `weighbridge-probe`.
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! The lab datapath.
+#![no_std]
