@@ -6,10 +6,17 @@
 //! `counted + overflow + non_ip + ip_unparsed = kernel + dropped_behind` (egress), in packets or
 //! in buffers, whichever of the two the interface's driver counts.
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::columns::{BatchReader, BatchWriter, at};
 use crate::flows::Direction;
+use crate::record::{Named, Record, SchemaError};
 
 /// Where a packet is observed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Vantage {
     /// A pod's own sockets, before any NAT.
     Pod,
@@ -22,7 +29,7 @@ pub enum Vantage {
 }
 
 /// Packets (as on the wire), buffers (sk_buffs) and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Packets on the wire.
     pub packets: i64,
@@ -88,4 +95,150 @@ pub struct LedgerRow {
     pub map_entries: i64,
     /// Capacity of that map.
     pub map_capacity: i64,
+}
+
+impl Record for LedgerRow {
+    const TABLE: &'static str = "ledger";
+    const TIME_COLUMN: &'static str = "interval_start_us";
+
+    fn arrow_schema() -> SchemaRef {
+        columns(&[]).schema()
+    }
+
+    fn to_batch(rows: &[Self]) -> Result<RecordBatch, SchemaError> {
+        columns(rows).finish()
+    }
+
+    fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, SchemaError> {
+        let read = BatchReader::new(Self::TABLE, batch);
+        let interval_start_us = read.time("interval_start_us")?;
+        let interval_end_us = read.time("interval_end_us")?;
+        let node = read.text("node")?;
+        let boot_id = read.text("boot_id")?;
+        let vantage = read.named("vantage")?;
+        let interface = read.optional_text("interface")?;
+        let direction = read.optional_named("direction")?;
+        let counted = CountColumns::read(&read, "counted")?;
+        let overflow = CountColumns::read(&read, "overflow")?;
+        let non_ip = CountColumns::read(&read, "non_ip")?;
+        let ip_unparsed = CountColumns::read(&read, "ip_unparsed")?;
+        let link_header_bytes = read.int32("link_header_bytes")?;
+        let kernel_packets = read.optional_int64("kernel_packets")?;
+        let kernel_bytes = read.optional_int64("kernel_bytes")?;
+        let boundary_packets = read.optional_int64("boundary_packets")?;
+        let boundary_bytes = read.optional_int64("boundary_bytes")?;
+        let dropped_behind_packets = read.optional_int64("dropped_behind_packets")?;
+        let pairing_missed = read.int64("pairing_missed")?;
+        let pairing_ambiguous = read.int64("pairing_ambiguous")?;
+        let pairing_overflow = read.int64("pairing_overflow")?;
+        let ring_drops = read.int64("ring_drops")?;
+        let hook_misses = read.optional_int64("hook_misses")?;
+        let map_entries = read.int64("map_entries")?;
+        let map_capacity = read.int64("map_capacity")?;
+        let row = |row: usize| Self {
+            interval_start_us: interval_start_us[row],
+            interval_end_us: interval_end_us[row],
+            node: node.at(row).to_owned(),
+            boot_id: boot_id.at(row).to_owned(),
+            vantage: vantage[row],
+            interface: interface.owned(row),
+            direction: direction[row],
+            counted: counted.at(row),
+            overflow: overflow.at(row),
+            non_ip: non_ip.at(row),
+            ip_unparsed: ip_unparsed.at(row),
+            link_header_bytes: link_header_bytes[row],
+            kernel_packets: at(kernel_packets, row),
+            kernel_bytes: at(kernel_bytes, row),
+            boundary_packets: at(boundary_packets, row),
+            boundary_bytes: at(boundary_bytes, row),
+            dropped_behind_packets: at(dropped_behind_packets, row),
+            pairing_missed: pairing_missed[row],
+            pairing_ambiguous: pairing_ambiguous[row],
+            pairing_overflow: pairing_overflow[row],
+            ring_drops: ring_drops[row],
+            hook_misses: at(hook_misses, row),
+            map_entries: map_entries[row],
+            map_capacity: map_capacity[row],
+        };
+        Ok((0..batch.num_rows()).map(row).collect())
+    }
+}
+
+fn columns(rows: &[LedgerRow]) -> BatchWriter<'_, LedgerRow> {
+    let write = BatchWriter::new(LedgerRow::TABLE, rows)
+        .time("interval_start_us", |row| row.interval_start_us)
+        .time("interval_end_us", |row| row.interval_end_us)
+        .text("node", |row| &row.node)
+        .text("boot_id", |row| &row.boot_id)
+        .named("vantage", |row| row.vantage)
+        .optional_text("interface", |row| row.interface.as_deref())
+        .optional_named("direction", |row| row.direction);
+    let write = count_columns(write, "counted", |row| row.counted);
+    let write = count_columns(write, "overflow", |row| row.overflow);
+    let write = count_columns(write, "non_ip", |row| row.non_ip);
+    let write = count_columns(write, "ip_unparsed", |row| row.ip_unparsed);
+    write
+        .int32("link_header_bytes", |row| row.link_header_bytes)
+        .optional_int64("kernel_packets", |row| row.kernel_packets)
+        .optional_int64("kernel_bytes", |row| row.kernel_bytes)
+        .optional_int64("boundary_packets", |row| row.boundary_packets)
+        .optional_int64("boundary_bytes", |row| row.boundary_bytes)
+        .optional_int64("dropped_behind_packets", |row| row.dropped_behind_packets)
+        .int64("pairing_missed", |row| row.pairing_missed)
+        .int64("pairing_ambiguous", |row| row.pairing_ambiguous)
+        .int64("pairing_overflow", |row| row.pairing_overflow)
+        .int64("ring_drops", |row| row.ring_drops)
+        .optional_int64("hook_misses", |row| row.hook_misses)
+        .int64("map_entries", |row| row.map_entries)
+        .int64("map_capacity", |row| row.map_capacity)
+}
+
+fn count_columns<'a>(
+    write: BatchWriter<'a, LedgerRow>,
+    name: &str,
+    get: impl Fn(&LedgerRow) -> Count,
+) -> BatchWriter<'a, LedgerRow> {
+    write
+        .int64(&format!("{name}_packets"), |row| get(row).packets)
+        .int64(&format!("{name}_bytes"), |row| get(row).bytes)
+        .int64(&format!("{name}_buffers"), |row| get(row).buffers)
+        .int64(&format!("{name}_buffer_bytes"), |row| get(row).buffer_bytes)
+}
+
+/// The four columns of a [`Count`].
+struct CountColumns<'a> {
+    packets: &'a [i64],
+    bytes: &'a [i64],
+    buffers: &'a [i64],
+    buffer_bytes: &'a [i64],
+}
+
+impl<'a> CountColumns<'a> {
+    fn read(read: &BatchReader<'a>, name: &str) -> Result<Self, SchemaError> {
+        Ok(Self {
+            packets: read.int64(&format!("{name}_packets"))?,
+            bytes: read.int64(&format!("{name}_bytes"))?,
+            buffers: read.int64(&format!("{name}_buffers"))?,
+            buffer_bytes: read.int64(&format!("{name}_buffer_bytes"))?,
+        })
+    }
+
+    fn at(&self, row: usize) -> Count {
+        Count {
+            packets: self.packets[row],
+            bytes: self.bytes[row],
+            buffers: self.buffers[row],
+            buffer_bytes: self.buffer_bytes[row],
+        }
+    }
+}
+
+impl Named for Vantage {
+    const NAMES: &'static [(Self, &'static str)] = &[
+        (Self::Pod, "pod"),
+        (Self::Uplink, "uplink"),
+        (Self::Wire, "wire"),
+        (Self::Tunnel, "tunnel"),
+    ];
 }

@@ -5,11 +5,17 @@
 //! read neither nanosecond timestamps nor unsigned 64-bit integers. Addresses are strings in
 //! canonical text form (RFC 5952), so that DuckDB and pandas users read them as they are.
 
+mod columns;
+pub mod file;
 pub mod flows;
+pub mod layout;
 pub mod ledger;
 pub mod manifest;
 pub mod objects;
+pub mod record;
 pub mod snat;
+
+pub use record::{Named, Record, SchemaError};
 
 /// Version of every table in this crate; a reader refuses a version that it does not know.
 pub const SCHEMA_VERSION: u32 = 1;
