@@ -1,1 +1,5 @@
 //! The offline analyzer.
+
+pub mod input;
+pub mod objects;
+pub mod policy;
