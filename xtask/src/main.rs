@@ -1,3 +1,49 @@
-//! `cargo xtask`.
+//! `cargo xtask`: the tasks of those who try, test, measure and build weighbridge.
+//!
+//! One file a task, each with its own `Options` and `run`. The exit code is the task's own: `demo`
+//! ends as `weighbridge` did, the others with 0 or 1; 2 says that a task could not be run at all.
 
-fn main() {}
+mod build_ebpf;
+mod command;
+mod demo;
+mod lab;
+mod packages;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Demo(options) => demo::run(options),
+        Task::Lab(options) => lab::run(options),
+        Task::BuildEbpf(options) => build_ebpf::run(options),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+/// Tasks of the weighbridge workspace.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the main job on the lab: real traffic, a probe on every node, verdicts.
+    Demo(demo::Options),
+    /// Set up, inspect or clear away the lab cluster.
+    Lab(lab::Options),
+    /// Build the eBPF objects, print what each program costs, and install the probe's object.
+    BuildEbpf(build_ebpf::Options),
+}
