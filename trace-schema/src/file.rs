@@ -4,7 +4,9 @@
 //! that starts with a dot, synced and renamed. Reading refuses files of another schema version or
 //! table, since columns of the same name may have meant something else.
 
-use std::fs::{self, File};
+mod output;
+
+use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -13,18 +15,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
-use parquet::file::properties::WriterProperties;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
-use parquet::schema::types::ColumnPath;
 
+use self::output::Output;
 use crate::SCHEMA_VERSION;
-use crate::columns::{first_null, time_type};
+use crate::columns::first_null;
 use crate::record::{ColumnProblem, Record, SchemaError};
 
 const VERSION_KEY: &str = "weighbridge.schema_version";
@@ -34,8 +33,6 @@ const NODE_KEY: &str = "weighbridge.node";
 const BOOT_ID_KEY: &str = "weighbridge.boot_id";
 const CLOCK_KEY: &str = "weighbridge.clock";
 
-const ZSTD_LEVEL: i32 = 3;
-const ROW_GROUP_ROWS: usize = 1 << 20;
 const BATCH_ROWS: usize = 8192;
 
 /// Who wrote a file; stands in its Parquet key-value metadata beside schema version and table.
@@ -247,114 +244,6 @@ impl<R> Batches<R> {
     }
 }
 
-/// A file in the making, under its temporary name; dropped before the end, it is removed.
-struct Output {
-    path: PathBuf,
-    temporary: PathBuf,
-    writer: Option<ArrowWriter<File>>,
-}
-
-impl Output {
-    fn create<R: Record>(path: &Path, metadata: &FileMetadata) -> Result<Self, SchemaError> {
-        let temporary = temporary_path(path)?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(|source| io_error("create", folder, source))?;
-        }
-        let file =
-            File::create(&temporary).map_err(|source| io_error("create", &temporary, source))?;
-        let properties = properties::<R>(path, metadata)?;
-        let writer = ArrowWriter::try_new(file, R::arrow_schema(), Some(properties));
-        let writer = writer.map_err(|source| encode_error(path, source))?;
-        Ok(Self {
-            path: path.to_owned(),
-            temporary,
-            writer: Some(writer),
-        })
-    }
-
-    fn append(&mut self, batch: &RecordBatch) -> Result<(), SchemaError> {
-        match &mut self.writer {
-            Some(writer) => writer
-                .write(batch)
-                .map_err(|source| encode_error(&self.path, source)),
-            None => Ok(()),
-        }
-    }
-
-    fn finish(mut self) -> Result<(), SchemaError> {
-        let Some(writer) = self.writer.take() else {
-            return Ok(());
-        };
-        let renamed = self.complete(writer);
-        if renamed.is_err() {
-            self.discard();
-        }
-        renamed
-    }
-
-    fn complete(&self, writer: ArrowWriter<File>) -> Result<(), SchemaError> {
-        let file = writer
-            .into_inner()
-            .map_err(|source| encode_error(&self.path, source))?;
-        file.sync_all()
-            .map_err(|source| io_error("write", &self.temporary, source))?;
-        fs::rename(&self.temporary, &self.path)
-            .map_err(|source| io_error("rename to", &self.path, source))
-    }
-
-    fn discard(&self) {
-        // The error that led here is the one to report; a leftover is skipped by every reader.
-        fs::remove_file(&self.temporary).unwrap_or_default();
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        if self.writer.take().is_some() {
-            self.discard();
-        }
-    }
-}
-
-fn temporary_path(path: &Path) -> Result<PathBuf, SchemaError> {
-    let Some(name) = path.file_name() else {
-        let source = io::Error::from(io::ErrorKind::InvalidFilename);
-        return Err(io_error("create", path, source));
-    };
-    Ok(path.with_file_name(format!(".{}.tmp", name.to_string_lossy())))
-}
-
-fn properties<R: Record>(
-    path: &Path,
-    metadata: &FileMetadata,
-) -> Result<WriterProperties, SchemaError> {
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|source| encode_error(path, source))?;
-    let pairs = [
-        (VERSION_KEY, SCHEMA_VERSION.to_string()),
-        (TOOL_VERSION_KEY, metadata.tool_version.clone()),
-        (TABLE_KEY, R::TABLE.to_owned()),
-        (NODE_KEY, metadata.node.clone()),
-        (BOOT_ID_KEY, metadata.boot_id.clone()),
-        (CLOCK_KEY, metadata.clock.clone()),
-    ];
-    let pairs = pairs
-        .map(|(key, value)| KeyValue::new(key.to_owned(), value))
-        .to_vec();
-    let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_key_value_metadata(Some(pairs));
-    for field in R::arrow_schema().fields() {
-        if *field.data_type() == time_type() {
-            let column = ColumnPath::from(field.name().clone());
-            builder = builder
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
-        }
-    }
-    Ok(builder.build())
-}
-
 fn check_metadata<R: Record>(
     path: &Path,
     parquet: &ParquetMetaData,
@@ -437,13 +326,6 @@ fn time_span<R: Record>(metadata: &ParquetMetaData, group: usize) -> Option<(i64
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> SchemaError {
     SchemaError::Io {
         action,
-        path: text(path),
-        source,
-    }
-}
-
-fn encode_error(path: &Path, source: ParquetError) -> SchemaError {
-    SchemaError::Encode {
         path: text(path),
         source,
     }

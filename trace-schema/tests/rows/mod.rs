@@ -1,0 +1,215 @@
+//! Any row of any table, for property tests: every field takes every kind of value, absent too.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use trace_schema::flows::{Direction, FlowRow, NatState};
+use trace_schema::ledger::{Count, LedgerRow, Vantage};
+use trace_schema::objects::{ObjectEvent, ObjectRow};
+use trace_schema::snat::{Method, SnatRow, Tuple, Witness};
+use trace_schema::{Named, Record};
+
+pub fn flows() -> impl Strategy<Value = Vec<FlowRow>> {
+    let place = (
+        text(),
+        text(),
+        named::<Vantage>(),
+        option::of(text()),
+        named::<Direction>(),
+    );
+    let pod = (
+        named::<NatState>(),
+        option::of(text()),
+        option::of(text()),
+        option::of(number()),
+    );
+    let tuple = (text(), tuple(), option::of(text()));
+    let sums = [number(), number(), number(), number()];
+    let tcp = (any::<i32>(), [(); 4].map(|()| option::of(number())));
+    let row = ([(); 4].map(|()| time()), place, pod, tuple, sums, tcp);
+    let row = row.prop_map(|(times, place, pod, tuple, sums, tcp)| FlowRow {
+        interval_start_us: times[0],
+        interval_end_us: times[1],
+        node: place.0,
+        boot_id: place.1,
+        vantage: place.2,
+        nat_state: pod.0,
+        interface: place.3,
+        direction: place.4,
+        pod_uid: pod.1,
+        container_id: pod.2,
+        cgroup_id: pod.3,
+        protocol: tuple.0,
+        src_address: tuple.1.src_address,
+        dst_address: tuple.1.dst_address,
+        src_port: tuple.1.src_port,
+        dst_port: tuple.1.dst_port,
+        encapsulation: tuple.2,
+        bytes: sums[0],
+        packets: sums[1],
+        buffers: sums[2],
+        buffer_bytes: sums[3],
+        tcp_flags: tcp.0,
+        srtt_us: tcp.1[0],
+        min_rtt_us: tcp.1[1],
+        retransmits: tcp.1[2],
+        cwnd_segments: tcp.1[3],
+        first_seen_us: times[2],
+        last_seen_us: times[3],
+    });
+    vec(row, 0..20)
+}
+
+pub fn ledgers() -> impl Strategy<Value = Vec<LedgerRow>> {
+    let place = (text(), text(), named::<Vantage>(), option::of(text()));
+    let direction = option::of(named::<Direction>());
+    let counts = [(); 4].map(|()| count());
+    let kernel = [(); 6].map(|()| option::of(number()));
+    let losses = [(); 6].map(|()| number());
+    let row = (
+        [time(), time()],
+        place,
+        direction,
+        counts,
+        any::<i32>(),
+        kernel,
+        losses,
+    );
+    let row = row.prop_map(
+        |(times, place, direction, counts, header, kernel, losses)| LedgerRow {
+            interval_start_us: times[0],
+            interval_end_us: times[1],
+            node: place.0,
+            boot_id: place.1,
+            vantage: place.2,
+            interface: place.3,
+            direction,
+            counted: counts[0],
+            overflow: counts[1],
+            non_ip: counts[2],
+            ip_unparsed: counts[3],
+            link_header_bytes: header,
+            kernel_packets: kernel[0],
+            kernel_bytes: kernel[1],
+            boundary_packets: kernel[2],
+            boundary_bytes: kernel[3],
+            dropped_behind_packets: kernel[4],
+            pairing_missed: losses[0],
+            pairing_ambiguous: losses[1],
+            pairing_overflow: losses[2],
+            ring_drops: losses[3],
+            hook_misses: kernel[5],
+            map_entries: losses[4],
+            map_capacity: losses[5],
+        },
+    );
+    vec(row, 0..20)
+}
+
+pub fn objects() -> impl Strategy<Value = Vec<ObjectRow>> {
+    let texts = [(); 6].map(|()| text());
+    let row = (
+        time(),
+        named::<ObjectEvent>(),
+        texts,
+        option::of(text()),
+        "\\PC{0,40}",
+    );
+    let row = row.prop_map(|(observed_at_us, event, texts, namespace, object)| {
+        let [api_version, kind, name, uid, resource_version, _] = texts;
+        ObjectRow {
+            observed_at_us,
+            event,
+            api_version,
+            kind,
+            namespace,
+            name,
+            uid,
+            resource_version,
+            object,
+        }
+    });
+    vec(row, 0..20)
+}
+
+pub fn snats() -> impl Strategy<Value = Vec<SnatRow>> {
+    let place = [(); 4].map(|()| text());
+    let pairing = (option::of(tuple()), tuple(), option::of(any::<bool>()));
+    let how = (
+        named::<Method>(),
+        named::<Witness>(),
+        number(),
+        option::of(any::<i32>()),
+    );
+    let row = ([(); 4].map(|()| time()), place, pairing, how);
+    let row = row.prop_map(|(times, place, (pre, post, translated), how)| {
+        let [node, boot_id, interface, protocol] = place;
+        SnatRow {
+            interval_start_us: times[0],
+            interval_end_us: times[1],
+            node,
+            boot_id,
+            interface,
+            protocol,
+            pre,
+            post,
+            translated,
+            method: how.0,
+            witness: how.1,
+            first_seen_us: times[2],
+            last_seen_us: times[3],
+            buffers: how.2,
+            packets_until_paired: how.3,
+        }
+    });
+    vec(row, 0..20)
+}
+
+/// Rows as a batch and back.
+pub fn through_batch<R: Record>(rows: &[R]) -> Vec<R> {
+    let batch = R::to_batch(rows).expect("rows are encoded");
+    assert_eq!(batch.schema(), R::arrow_schema());
+    R::from_batch(&batch).expect("the batch is decoded")
+}
+
+fn named<N: Named + std::fmt::Debug>() -> impl Strategy<Value = N> {
+    let values = N::NAMES.iter().map(|(value, _)| *value).collect::<Vec<_>>();
+    prop::sample::select(values)
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z0-9.:/-]{0,12}", "\\PC{0,6}"]
+}
+
+fn time() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        any::<i64>(),
+        1_700_000_000_000_000_i64..1_900_000_000_000_000
+    ]
+}
+
+fn number() -> impl Strategy<Value = i64> + Clone {
+    prop_oneof![any::<i64>(), 0_i64..10_000]
+}
+
+fn tuple() -> impl Strategy<Value = Tuple> {
+    (text(), text(), any::<i32>(), any::<i32>()).prop_map(
+        |(src_address, dst_address, src_port, dst_port)| Tuple {
+            src_address,
+            dst_address,
+            src_port,
+            dst_port,
+        },
+    )
+}
+
+fn count() -> impl Strategy<Value = Count> {
+    [(); 4]
+        .map(|()| number())
+        .prop_map(|[packets, bytes, buffers, buffer_bytes]| Count {
+            packets,
+            bytes,
+            buffers,
+            buffer_bytes,
+        })
+}
