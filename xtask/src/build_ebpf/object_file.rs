@@ -2,7 +2,8 @@
 //! object that names a folder of the machine that built it.
 
 use anyhow::Context as _;
-use object::build::elf::Builder;
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 
 /// The object without its `.debug_*` sections and their relocations; BTF stays.
 pub fn strip_debug_sections(data: &[u8]) -> anyhow::Result<Vec<u8>> {
@@ -14,11 +15,28 @@ pub fn strip_debug_sections(data: &[u8]) -> anyhow::Result<Vec<u8>> {
         }
     }
     builder.delete_orphans();
+    add_section_names(&mut builder);
     let mut stripped = Vec::new();
     builder
         .write(&mut stripped)
         .context("could not write the stripped object")?;
     Ok(stripped)
+}
+
+/// LLVM keeps the names of sections and symbols in one table, which the writer cannot: it wants
+/// the sections' names in a table of their own.
+fn add_section_names(builder: &mut Builder<'_>) {
+    let has_names = builder
+        .sections
+        .iter()
+        .any(|section| matches!(section.data, SectionData::SectionString));
+    if !has_names {
+        let names = builder.sections.add();
+        names.name = b".shstrtab".as_slice().into();
+        names.sh_type = SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = SectionData::SectionString;
+    }
 }
 
 /// The first string in the object that is an absolute path of a machine.
