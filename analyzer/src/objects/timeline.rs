@@ -81,7 +81,6 @@ impl<T> Version<T> {
     }
 }
 
-#[expect(dead_code, reason = "the reader of recorded versions calls it")]
 impl<T: PartialEq> Timeline<T> {
     /// Adds a version; they come in order of time.
     pub(super) fn put(&mut self, name: ObjectName, from_us: i64, uid: String, value: T) {
@@ -150,6 +149,12 @@ impl<T> Timeline<T> {
         self.versions
             .iter()
             .flat_map(|(name, versions)| versions.iter().map(move |version| (name, version)))
+    }
+
+    /// The versions of one object, by time, with its name as it is kept here.
+    pub fn entry(&self, name: &ObjectName) -> Option<(&ObjectName, &[Version<T>])> {
+        let (name, versions) = self.versions.get_key_value(name)?;
+        Some((name, versions))
     }
 
     /// The versions of one object, by time.
