@@ -1,0 +1,22 @@
+//! What user space tells the programs: the control record, and sizes that both sides know.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The single entry of the control map.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Control {
+    /// Generation that programs write to: 0 or 1.
+    pub generation: u32,
+    /// Flips since the start; gives each wire flow a fresh allowance of look-ups.
+    pub epoch: u32,
+}
+
+/// Interface indices below this bound can be named in the wire filter.
+pub const WIRE_IFINDEX_BOUND: u32 = 1 << 20;
+/// Words of the wire filter's bit set.
+pub const WIRE_FILTER_WORDS: u32 = WIRE_IFINDEX_BOUND / 64;
+/// Tunnel UDP ports that the wire hook can be told.
+pub const TUNNEL_PORTS: usize = 8;

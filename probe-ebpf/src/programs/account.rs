@@ -1,0 +1,273 @@
+//! Adding a packet to its flow: the path that every packet takes.
+//!
+//! A flow's first packet makes an entry in the hash map. A later one normally finds its flow in
+//! the front table, a direct-mapped per-CPU array, and adds there without atomics. When another
+//! flow owns the slot, the packet adds to the hash map; an owner that has sent nothing for some
+//! collisions is written back and loses the slot. So one busy flow costs an array access, and
+//! many equally busy ones cost no more than the hash map alone.
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns};
+use probe_abi::flow::{
+    FRONT_SIDES, FRONT_SLOTS, FlowKey4, FlowKey6, FlowRecord, Slot4, Slot6, Tally,
+};
+
+use super::{
+    atomic,
+    buffer::Amount,
+    maps::{CONTROL, FLOWS4, FLOWS6, FRONT4, FRONT6},
+};
+
+/// Collisions that a slot's owner survives after its last packet.
+const CREDIT: u32 = 8;
+
+/// Which half of the front table a hook uses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// tc hooks: softirqs are off, so programs never nest on a CPU.
+    Tc,
+    /// cgroup_skb hooks: a softirq or another task may run one inside another.
+    Pod,
+}
+
+/// A key of either address family, with its maps.
+pub trait FlowKey: Copy + PartialEq + 'static {
+    /// The front table's slot.
+    type Slot;
+    /// The slot at `index` on this CPU.
+    fn slot(index: u32) -> Option<*mut Self::Slot>;
+    /// The key field of a slot.
+    fn key_of(slot: *mut Self::Slot) -> *mut Self;
+    /// The counters of a slot.
+    fn tally_of(slot: *mut Self::Slot) -> *mut Tally;
+    /// The flow's record.
+    fn record(&self) -> Option<*mut FlowRecord>;
+    /// Makes a record; fails when it exists or the map is full.
+    fn create(&self, record: &FlowRecord) -> bool;
+    /// Mixes the key into a slot number.
+    fn mix(&self) -> u32;
+    /// Sets the generation.
+    fn set_generation(&mut self, generation: u8);
+}
+
+/// Adds a packet. Returns how many buffers the flow has had, as far as this CPU's slot or the
+/// record knows, or 0 when the map turned the flow away.
+#[inline(always)]
+pub fn account<K: FlowKey>(mut key: K, side: Side, generation: u32, amount: &Amount) -> u64 {
+    key.set_generation(generation as u8);
+    let row = (generation & 1) * FRONT_SIDES + side as u32;
+    let index = row * FRONT_SLOTS + key.mix() % FRONT_SLOTS;
+    let Some(slot) = K::slot(index) else {
+        return add_to_record(&key, amount);
+    };
+    let tally = K::tally_of(slot);
+    // SAFETY: `slot` is this CPU's live array element. On the pod side the busy word keeps nested
+    // programs out of it; on the tc side nothing nests.
+    unsafe {
+        if side == Side::Pod && atomic::swap(&raw mut (*tally).busy, 1) != 0 {
+            return add_to_record(&key, amount);
+        }
+        let buffers = if *K::key_of(slot) == key {
+            add_to_tally(tally, amount)
+        } else {
+            collide(&key, slot, amount)
+        };
+        if side == Side::Pod {
+            core::ptr::write_volatile(&raw mut (*tally).busy, 0);
+        }
+        buffers
+    }
+}
+
+/// The generation that programs write to now.
+#[inline(always)]
+pub fn generation() -> u32 {
+    match CONTROL.get_ptr(0) {
+        // SAFETY: the control map's only element always exists.
+        Some(control) => unsafe { core::ptr::read_volatile(&raw const (*control).generation) },
+        None => 0,
+    }
+}
+
+/// Whether a flow's packet is one of those at which costlier things are done: the first, second,
+/// fourth, eighth and so on.
+#[inline(always)]
+pub fn is_sampled(buffers: u64) -> bool {
+    buffers & buffers.wrapping_sub(1) == 0
+}
+
+#[inline(always)]
+unsafe fn add_to_tally(tally: *mut Tally, amount: &Amount) -> u64 {
+    // SAFETY: the caller owns the slot.
+    unsafe {
+        (*tally).packets += amount.packets;
+        (*tally).bytes += amount.bytes;
+        (*tally).buffer_bytes += amount.buffer_bytes;
+        (*tally).last_jiffies = amount.jiffies;
+        (*tally).tcp_flags |= amount.tcp_flags;
+        (*tally).credit = CREDIT;
+        let buffers = (*tally).buffers + 1;
+        (*tally).buffers = buffers;
+        buffers
+    }
+}
+
+/// A packet met a slot that another flow owns, or nobody.
+#[inline(always)]
+unsafe fn collide<K: FlowKey>(key: &K, slot: *mut K::Slot, amount: &Amount) -> u64 {
+    let tally = K::tally_of(slot);
+    let buffers = add_to_record(key, amount);
+    // SAFETY: the caller owns the slot.
+    unsafe {
+        if (*tally).credit > 0 {
+            (*tally).credit -= 1;
+        } else if buffers != 0 {
+            if (*tally).buffers != 0 {
+                write_back(&*K::key_of(slot), tally);
+            }
+            *K::key_of(slot) = *key;
+            (*tally).packets = 0;
+            (*tally).bytes = 0;
+            (*tally).buffers = 0;
+            (*tally).buffer_bytes = 0;
+            (*tally).tcp_flags = 0;
+            (*tally).credit = CREDIT;
+        }
+    }
+    buffers
+}
+
+#[inline(always)]
+fn add_to_record<K: FlowKey>(key: &K, amount: &Amount) -> u64 {
+    let record = match key.record() {
+        Some(record) => record,
+        None => {
+            if create(key, amount) {
+                return 1;
+            }
+            // Another CPU may have made the entry meanwhile; else the map is full.
+            match key.record() {
+                Some(record) => record,
+                None => return 0,
+            }
+        }
+    };
+    // SAFETY: the record is a live map value: entries of the current generation are not deleted.
+    unsafe {
+        atomic::add(&raw mut (*record).packets, amount.packets);
+        atomic::add(&raw mut (*record).bytes, amount.bytes);
+        atomic::add(&raw mut (*record).buffer_bytes, amount.buffer_bytes);
+        let before = atomic::fetch_add(&raw mut (*record).buffers, 1);
+        touch(record, amount.jiffies, amount.tcp_flags);
+        before + 1
+    }
+}
+
+#[inline(always)]
+fn create<K: FlowKey>(key: &K, amount: &Amount) -> bool {
+    let record = FlowRecord {
+        packets: amount.packets,
+        bytes: amount.bytes,
+        buffers: 1,
+        buffer_bytes: amount.buffer_bytes,
+        // SAFETY: the helper takes nothing.
+        first_ns: unsafe { bpf_ktime_get_ns() },
+        first_jiffies: amount.jiffies,
+        last_jiffies: amount.jiffies,
+        tcp_flags: amount.tcp_flags,
+        ..FlowRecord::default()
+    };
+    key.create(&record)
+}
+
+/// Adds what a slot holds to its flow's record, which exists: a slot is only given to a flow that
+/// has one, and records of the current generation stay.
+#[inline(always)]
+unsafe fn write_back<K: FlowKey>(key: &K, tally: *mut Tally) {
+    let Some(record) = key.record() else { return };
+    // SAFETY: the caller owns the slot; the record is a live map value.
+    unsafe {
+        atomic::add(&raw mut (*record).packets, (*tally).packets);
+        atomic::add(&raw mut (*record).bytes, (*tally).bytes);
+        atomic::add(&raw mut (*record).buffers, (*tally).buffers);
+        atomic::add(&raw mut (*record).buffer_bytes, (*tally).buffer_bytes);
+        touch(record, (*tally).last_jiffies, (*tally).tcp_flags);
+    }
+}
+
+/// Notes time and flags. Plain stores: two CPUs at once may lose a flag or a tick to each other,
+/// and no count.
+#[inline(always)]
+unsafe fn touch(record: *mut FlowRecord, jiffies: u32, tcp_flags: u32) {
+    // SAFETY: the caller vouches for the record.
+    unsafe {
+        if jiffies.wrapping_sub((*record).last_jiffies) as i32 > 0 {
+            (*record).last_jiffies = jiffies;
+        }
+        if (*record).tcp_flags & tcp_flags != tcp_flags {
+            (*record).tcp_flags |= tcp_flags;
+        }
+    }
+}
+
+macro_rules! family {
+    ($key:ty, $slot:ty, $flows:ident, $front:ident, $mix:expr) => {
+        impl FlowKey for $key {
+            type Slot = $slot;
+            #[inline(always)]
+            fn slot(index: u32) -> Option<*mut $slot> {
+                $front.get_ptr_mut(index)
+            }
+            #[inline(always)]
+            fn key_of(slot: *mut $slot) -> *mut Self {
+                // SAFETY: only the address is taken.
+                unsafe { &raw mut (*slot).key }
+            }
+            #[inline(always)]
+            fn tally_of(slot: *mut $slot) -> *mut Tally {
+                // SAFETY: only the address is taken.
+                unsafe { &raw mut (*slot).tally }
+            }
+            #[inline(always)]
+            fn record(&self) -> Option<*mut FlowRecord> {
+                $flows.get_ptr_mut(self)
+            }
+            #[inline(always)]
+            fn create(&self, record: &FlowRecord) -> bool {
+                $flows.insert(self, record, u64::from(BPF_NOEXIST)).is_ok()
+            }
+            #[inline(always)]
+            fn mix(&self) -> u32 {
+                let mix: fn(&$key) -> u32 = $mix;
+                mix(self)
+            }
+            #[inline(always)]
+            fn set_generation(&mut self, generation: u8) {
+                self.generation = generation;
+            }
+        }
+    };
+}
+
+/// Spreads a word over the high bits (Knuth's multiplicative hashing) and takes those.
+#[inline(always)]
+fn spread(word: u32) -> u32 {
+    word.wrapping_mul(0x9e37_79b1) >> 16
+}
+
+#[inline(always)]
+fn ports(src: u16, dst: u16, hook: u8, scope: u64) -> u32 {
+    ((u32::from(src) << 16) | u32::from(dst)) ^ (u32::from(hook) << 11) ^ scope as u32
+}
+
+family!(FlowKey4, Slot4, FLOWS4, FRONT4, |key| {
+    spread(key.src ^ key.dst.rotate_left(7) ^ ports(key.src_port, key.dst_port, key.hook, key.scope))
+});
+family!(FlowKey6, Slot6, FLOWS6, FRONT6, |key| {
+    spread(
+        key.src[3]
+            ^ key.src[1]
+            ^ key.dst[3].rotate_left(7)
+            ^ key.dst[1]
+            ^ ports(key.src_port, key.dst_port, key.hook, key.scope),
+    )
+});

@@ -1,0 +1,94 @@
+//! The maps and the constants that user space sets at load time.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+};
+use probe_abi::{
+    flow::{FRONT_ENTRIES, FlowKey4, FlowKey6, FlowRecord, Slot4, Slot6},
+    loss::{LossCount, LossKey},
+    params::{Control, TUNNEL_PORTS, WIRE_FILTER_WORDS},
+    wire::{Before, Fingerprint, WireKey, WireRecord},
+};
+
+#[map]
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+#[map]
+pub static FLOWS4: HashMap<FlowKey4, FlowRecord> = HashMap::with_max_entries(65_536, 0);
+#[map]
+pub static FLOWS6: HashMap<FlowKey6, FlowRecord> = HashMap::with_max_entries(65_536, 0);
+#[map]
+pub static FRONT4: PerCpuArray<Slot4> = PerCpuArray::with_max_entries(FRONT_ENTRIES, 0);
+#[map]
+pub static FRONT6: PerCpuArray<Slot6> = PerCpuArray::with_max_entries(FRONT_ENTRIES, 0);
+#[map]
+pub static LOSSES: HashMap<LossKey, LossCount> = HashMap::with_max_entries(4_096, 0);
+#[map]
+pub static FINGERPRINTS: LruHashMap<Fingerprint, Before> = LruHashMap::with_max_entries(65_536, 0);
+#[map]
+pub static WIRE: HashMap<WireKey, WireRecord> = HashMap::with_max_entries(65_536, 0);
+#[map]
+pub static WIRE_FILTER: Array<u64> = Array::with_max_entries(WIRE_FILTER_WORDS, 0);
+
+/// Declares constants that user space overrides before loading.
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $name:ident: $of:ty = $default:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[unsafe(no_mangle)]
+            pub static $name: $of = $default;
+        )*
+    };
+}
+
+parameters! {
+    /// Inode of the network namespace whose packets the wire hook takes.
+    NETNS_INODE: u32 = 0;
+    /// Kernel ticks that a fingerprint lives.
+    FINGERPRINT_LIFE_TICKS: u32 = 500;
+    /// UDP ports of tunnels, network byte order; 0 ends the list.
+    TUNNEL_PORT_LIST: [u16; TUNNEL_PORTS] = [0; TUNNEL_PORTS];
+    /// The Geneve port among them, network byte order.
+    GENEVE_PORT: u16 = 0;
+    /// Offset of `sk_buff.dev`.
+    SKB_DEV: u32 = 0;
+    /// Offset of `sk_buff.head`.
+    SKB_HEAD: u32 = 0;
+    /// Offset of `sk_buff.data`.
+    SKB_DATA: u32 = 0;
+    /// Offset of `sk_buff.len`.
+    SKB_LEN: u32 = 0;
+    /// Offset of `sk_buff.data_len`.
+    SKB_DATA_LEN: u32 = 0;
+    /// Offset of `sk_buff.protocol`.
+    SKB_PROTOCOL: u32 = 0;
+    /// Offset of `sk_buff.network_header`.
+    SKB_NETWORK_HEADER: u32 = 0;
+    /// Offset of `sk_buff._nfct`; 0 in a kernel without conntrack.
+    SKB_NFCT: u32 = 0;
+    /// Offset of `net_device.ifindex`.
+    DEV_IFINDEX: u32 = 0;
+    /// Offset of `net_device.nd_net`.
+    DEV_NET: u32 = 0;
+    /// Offset of `net.ns.inum`.
+    NET_INUM: u32 = 0;
+    /// Offset of `nf_conn.tuplehash[0].tuple`; 0 where unknown.
+    CT_TUPLE_ORIGINAL: u32 = 0;
+    /// Offset of `nf_conn.tuplehash[1].tuple`.
+    CT_TUPLE_REPLY: u32 = 0;
+}
+
+/// Reads a parameter. Volatile, since the compiler would fold the default in.
+#[inline(always)]
+pub fn value<T: Copy>(parameter: &'static T) -> T {
+    // SAFETY: the reference is valid.
+    unsafe { core::ptr::read_volatile(parameter) }
+}
+
+/// A parameter's value, by name.
+macro_rules! parameter {
+    ($name:ident) => {
+        $crate::programs::maps::value(&$crate::programs::maps::$name)
+    };
+}
+pub(crate) use parameter;

@@ -1,0 +1,61 @@
+//! The near side of the NAT: remembering fingerprints.
+
+use aya_ebpf::bindings::{__sk_buff, BPF_ANY, BPF_NOEXIST};
+use probe_abi::{
+    loss::reason,
+    wire::{Before, Fingerprint},
+};
+use probe_ebpf::{
+    fingerprint::fingerprint,
+    packet::{Headers, parse, parse_ethernet},
+};
+
+use super::{
+    buffer::{Buffer, jiffies},
+    loss::lose_pairing,
+    maps::{FINGERPRINTS, parameter},
+};
+
+/// Stores the packet's fingerprint with its source.
+#[inline(never)]
+pub fn remember<const LINK: usize>(skb: *mut __sk_buff, _hook: u8, generation: u32) -> u32 {
+    let buffer = Buffer { skb };
+    let parsed = if LINK == 0 { parse(&buffer, 0) } else { parse_ethernet(&buffer) };
+    let Ok(headers) = parsed else { return 0 };
+    let Some(print) = fingerprint(&buffer, &headers, buffer.linear_length()) else { return 0 };
+    store(&print, &headers, generation)
+}
+
+/// A live fingerprint of another source makes both useless: it is marked, so that neither pairs.
+#[inline(always)]
+fn store(print: &Fingerprint, headers: &Headers, generation: u32) -> u32 {
+    let now = jiffies();
+    let mut before = Before {
+        src: headers.src,
+        src_port: headers.src_port,
+        ambiguous: 0,
+        jiffies: now,
+    };
+    if let Some(known) = FINGERPRINTS.get_ptr(print) {
+        // SAFETY: the pointer is a live map value; an LRU eviction meanwhile gives stale bytes,
+        // which the comparison of source and age then refuses.
+        let known = unsafe { *known };
+        let alive = now.wrapping_sub(known.jiffies) < parameter!(FINGERPRINT_LIFE_TICKS);
+        let same = known.src == before.src && known.src_port == before.src_port;
+        if alive && (!same || known.ambiguous != 0) {
+            before.ambiguous = 1;
+            if known.ambiguous == 0 {
+                lose_pairing(0, u32::from(reason::PAIRING_AMBIGUOUS), generation);
+            }
+        }
+        if FINGERPRINTS.insert(print, before, u64::from(BPF_ANY)).is_ok() {
+            return 1;
+        }
+    } else if FINGERPRINTS.insert(print, before, u64::from(BPF_NOEXIST)).is_ok()
+        || FINGERPRINTS.insert(print, before, u64::from(BPF_ANY)).is_ok()
+    {
+        return 1;
+    }
+    lose_pairing(0, u32::from(reason::FINGERPRINT_UNSTORED), generation);
+    0
+}

@@ -1,0 +1,203 @@
+//! The pod hooks: cgroup_skb on the kubepods cgroup, before any NAT, with the socket at hand.
+
+use aya_ebpf::{
+    bindings::{__sk_buff, bpf_sock},
+    helpers::generated::{bpf_skb_cgroup_id, bpf_tcp_sock},
+    macros::cgroup_skb,
+    programs::SkBuffContext,
+};
+use probe_abi::{
+    flow::{FlowKey4, FlowKey6, FlowRecord, hook},
+    loss::reason,
+};
+use probe_ebpf::packet::{
+    QUICK4_LENGTH, QUICK4_TCP_DATA_OFFSET, QUICK4_TCP_LENGTH, QUICK6_LENGTH,
+    QUICK6_TCP_DATA_OFFSET, QUICK6_TCP_LENGTH, Quick4, Quick6, Refused, parse, protocol, tcp_flags,
+};
+
+use super::{
+    account::{FlowKey, Side, account, generation, is_sampled},
+    buffer::{Amount, Buffer},
+    loss::{code, lose, report_overflow},
+    pairing::remember,
+    uplink::enter_headers,
+};
+
+/// The packet passes.
+const PASS: i32 = 1;
+/// Flags at which a sample is taken whatever the count: a connection begins or ends.
+const EVENTS: u8 = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST;
+
+#[cgroup_skb]
+pub fn pod_egress(ctx: SkBuffContext) -> i32 {
+    let scope = cgroup_of(ctx.skb.skb);
+    count::<{ hook::POD_EGRESS }>(ctx.skb.skb, scope, 0, 0)
+}
+
+#[cgroup_skb]
+pub fn pod_ingress(ctx: SkBuffContext) -> i32 {
+    let scope = cgroup_of(ctx.skb.skb);
+    count::<{ hook::POD_INGRESS }>(ctx.skb.skb, scope, 0, 0)
+}
+
+#[inline(always)]
+fn cgroup_of(skb: *mut __sk_buff) -> u64 {
+    // SAFETY: the context is valid for the program's run.
+    unsafe { bpf_skb_cgroup_id(skb) }
+}
+
+/// Counts one packet whose layer-3 header stands at `offset` (0 at the cgroup hooks). `vary` is
+/// xored into the source port; only the benchmark, which runs this body under tc, sets the two.
+#[inline(always)]
+pub fn count<const HOOK: u8>(skb: *mut __sk_buff, scope: u64, offset: usize, vary: u16) -> i32 {
+    let buffer = Buffer { skb };
+    let data = buffer.data() + offset;
+    let end = buffer.data_end();
+    // SAFETY: each view is read only after its bounds were checked against the linear end.
+    unsafe {
+        if data + QUICK4_LENGTH <= end {
+            let ip = data as *const Quick4;
+            if (*ip).applies() {
+                let mut header_length = 28;
+                let mut flags = 0;
+                if (*ip).protocol == protocol::TCP {
+                    if data + QUICK4_TCP_LENGTH > end {
+                        return thorough::<HOOK>(buffer, scope);
+                    }
+                    let tcp = (data + QUICK4_TCP_DATA_OFFSET) as *const [u8; 2];
+                    header_length = 20 + u32::from((*tcp)[0] >> 4) * 4;
+                    flags = (*tcp)[1];
+                }
+                let key = FlowKey4 {
+                    scope,
+                    src: (*ip).src,
+                    dst: (*ip).dst,
+                    src_port: (*ip).src_port ^ vary,
+                    dst_port: (*ip).dst_port,
+                    protocol: (*ip).protocol,
+                    hook: HOOK,
+                    generation: 0,
+                    reserved: 0,
+                };
+                let amount = buffer.amount(buffer.length() - offset as u32, header_length, flags);
+                return enter::<HOOK, _>(buffer, key, &amount);
+            }
+        }
+        if data + QUICK6_LENGTH <= end {
+            let ip = data as *const Quick6;
+            if (*ip).applies() {
+                let mut header_length = 48;
+                let mut flags = 0;
+                if (*ip).protocol == protocol::TCP {
+                    if data + QUICK6_TCP_LENGTH > end {
+                        return thorough::<HOOK>(buffer, scope);
+                    }
+                    let tcp = (data + QUICK6_TCP_DATA_OFFSET) as *const [u8; 2];
+                    header_length = 40 + u32::from((*tcp)[0] >> 4) * 4;
+                    flags = (*tcp)[1];
+                }
+                let key = FlowKey6 {
+                    scope,
+                    src: (*ip).src,
+                    dst: (*ip).dst,
+                    src_port: (*ip).src_port ^ vary,
+                    dst_port: (*ip).dst_port,
+                    protocol: (*ip).protocol,
+                    hook: HOOK,
+                    generation: 0,
+                    reserved: 0,
+                };
+                let amount = buffer.amount(buffer.length() - offset as u32, header_length, flags);
+                return enter::<HOOK, _>(buffer, key, &amount);
+            }
+        }
+    }
+    thorough::<HOOK>(buffer, scope)
+}
+
+#[inline(always)]
+fn enter<const HOOK: u8, K: FlowKey>(buffer: Buffer, key: K, amount: &Amount) -> i32 {
+    let generation = generation();
+    let buffers = account(key, Side::Pod, generation, amount);
+    if is_sampled(buffers) || amount.tcp_flags & u32::from(EVENTS) != 0 {
+        let mut key = key;
+        key.set_generation(generation as u8);
+        sample::<HOOK, K>(buffer, key, generation, amount, buffers);
+    }
+    PASS
+}
+
+/// What is done at a flow's first, second, fourth, eighth … packet: remember the fingerprint for
+/// the pairing, read the socket's TCP state. A flow that the map turned away comes here too.
+#[inline(always)]
+fn sample<const HOOK: u8, K: FlowKey>(
+    buffer: Buffer,
+    key: K,
+    generation: u32,
+    amount: &Amount,
+    buffers: u64,
+) {
+    if HOOK == hook::POD_EGRESS {
+        remember::<0>(buffer.skb, HOOK, generation);
+    }
+    if buffers == 0 {
+        report_overflow(buffer.skb, 0, HOOK, generation);
+        lose(0, code(HOOK, reason::OVERFLOW), generation, amount);
+        return;
+    }
+    if let Some(record) = key.record() {
+        sample_socket(buffer.skb, record);
+    }
+}
+
+/// Copies the socket's TCP state into the flow's record.
+#[inline(always)]
+fn sample_socket(skb: *mut __sk_buff, record: *mut FlowRecord) {
+    // SAFETY: the helper's result is checked for null before it is read; the record is a live
+    // map value.
+    unsafe {
+        let sk: *mut bpf_sock = (*skb).__bindgen_anon_2.sk;
+        if sk.is_null() {
+            return;
+        }
+        let tcp = bpf_tcp_sock(sk);
+        if tcp.is_null() {
+            return;
+        }
+        (*record).srtt_us = (*tcp).srtt_us >> 3;
+        (*record).min_rtt_us = (*tcp).rtt_min;
+        (*record).retransmits = (*tcp).total_retrans;
+        (*record).cwnd_segments = (*tcp).snd_cwnd;
+        (*record).tcp_sampled = 1;
+    }
+}
+
+/// Options, extension headers, fragments, other protocols.
+#[inline(never)]
+fn thorough<const HOOK: u8>(buffer: Buffer, scope: u64) -> i32 {
+    let generation = generation();
+    match parse(&buffer, 0) {
+        Ok(headers) => {
+            let amount = buffer.amount_of(&headers);
+            let buffers = enter_headers(&headers, scope, HOOK, Side::Pod, &amount);
+            if buffers == 0 {
+                report_overflow(buffer.skb, 0, HOOK, generation);
+                lose(0, code(HOOK, reason::OVERFLOW), generation, &amount);
+            }
+            if HOOK == hook::POD_EGRESS
+                && (is_sampled(buffers) || headers.tcp_flags & tcp_flags::SYN != 0)
+            {
+                remember::<0>(buffer.skb, HOOK, generation);
+            }
+        }
+        Err(refused) => {
+            let reason = match refused {
+                Refused::NonIp => reason::NON_IP,
+                Refused::Unparsed => reason::IP_UNPARSED,
+            };
+            let amount = buffer.amount(buffer.length(), 0, 0);
+            lose(0, code(HOOK, reason), generation, &amount);
+        }
+    }
+    PASS
+}

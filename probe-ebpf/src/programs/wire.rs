@@ -1,0 +1,309 @@
+//! The far side of the NAT: tp_btf/net_dev_queue, the packet as it is handed to a driver.
+//!
+//! The hook can miss a few packets in ten thousand, so it pairs and never counts bytes.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel_buf},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use probe_abi::{
+    loss::reason,
+    params::WIRE_FILTER_WORDS,
+    wire::{Before, LOOKUPS_PER_EPOCH, WireKey, WireRecord, conntrack},
+};
+use probe_ebpf::{
+    fingerprint::fingerprint,
+    packet::{Headers, Load, Refused, parse, protocol, tcp_flags},
+};
+
+use super::{
+    buffer::{is_tunnel_port, jiffies},
+    loss::lose_pairing,
+    maps::{CONTROL, FINGERPRINTS, WIRE, WIRE_FILTER, parameter},
+};
+
+/// The kernel's sk_buff, of which only addresses are taken at offsets found in BTF.
+#[derive(Clone, Copy)]
+struct Skb(*const u8);
+
+/// The packet's bytes from its layer-3 header on.
+#[derive(Clone, Copy)]
+struct Packet {
+    start: *const u8,
+    /// Bytes from `start` that lie in the linear part.
+    linear: u32,
+}
+
+impl Load for Packet {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        if offset + N as u32 > self.linear {
+            return None;
+        }
+        let mut bytes = [0u8; N];
+        // SAFETY: the helper faults safely on any address.
+        unsafe {
+            bpf_probe_read_kernel_buf(self.start.add(offset as usize), &mut bytes).ok()?;
+        }
+        Some(bytes)
+    }
+}
+
+#[btf_tracepoint(function = "net_dev_queue")]
+pub fn wire(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's only argument is the sk_buff.
+    let skb = Skb(unsafe { *(ctx.as_ptr() as *const *const u8) });
+    // SAFETY: offsets come from the running kernel's BTF, and the verifier checks each access
+    // against it.
+    unsafe {
+        let dev: *const u8 = field(skb.0, parameter!(SKB_DEV));
+        let ifindex: u32 = field(dev, parameter!(DEV_IFINDEX));
+        if !is_followed(ifindex) {
+            return 0;
+        }
+        let net: *const u8 = field(dev, parameter!(DEV_NET));
+        let inode: u32 = field(net, parameter!(NET_INUM));
+        if inode != parameter!(NETNS_INODE) {
+            return 0;
+        }
+        let network: u16 = field(skb.0, parameter!(SKB_NETWORK_HEADER));
+        let head: u64 = field(skb.0, parameter!(SKB_HEAD));
+        let data: u64 = field(skb.0, parameter!(SKB_DATA));
+        let length: u32 = field(skb.0, parameter!(SKB_LEN));
+        let outside: u32 = field(skb.0, parameter!(SKB_DATA_LEN));
+        let start = head + u64::from(network);
+        let packet = Packet {
+            start: start as *const u8,
+            linear: (data + u64::from(length - outside)).wrapping_sub(start) as u32,
+        };
+        look(skb, ifindex, packet);
+    }
+    0
+}
+
+/// Reads a field of a kernel structure.
+///
+/// # Safety
+///
+/// `at` must be a BTF pointer whose type has a `T` at `offset`.
+#[inline(always)]
+unsafe fn field<T: Copy>(at: *const u8, offset: u32) -> T {
+    // SAFETY: the caller vouches for it.
+    unsafe { core::ptr::read_volatile(at.add(offset as usize).cast()) }
+}
+
+/// Whether this interface is one of the uplinks.
+#[inline(always)]
+fn is_followed(ifindex: u32) -> bool {
+    let index = ifindex >> 6;
+    if index >= WIRE_FILTER_WORDS {
+        return false;
+    }
+    match WIRE_FILTER.get(index) {
+        Some(word) => word >> (ifindex & 63) & 1 != 0,
+        None => false,
+    }
+}
+
+#[inline(always)]
+fn look(skb: Skb, ifindex: u32, packet: Packet) {
+    let headers = match parse(&packet, 0) {
+        Ok(headers) if !is_tunnel(&headers) => headers,
+        Ok(_) | Err(Refused::NonIp | Refused::Unparsed) => return,
+    };
+    let key = WireKey {
+        src: headers.src,
+        dst: headers.dst,
+        ifindex,
+        src_port: headers.src_port,
+        dst_port: headers.dst_port,
+        protocol: headers.protocol,
+        family: headers.family,
+        reserved: 0,
+    };
+    let now = jiffies();
+    let record = match WIRE.get_ptr_mut(key) {
+        Some(record) => record,
+        None => {
+            let fresh = WireRecord {
+                // SAFETY: the helper takes nothing.
+                first_ns: unsafe { bpf_ktime_get_ns() },
+                first_jiffies: now,
+                ..WireRecord::default()
+            };
+            let _ = WIRE.insert(key, fresh, u64::from(BPF_NOEXIST));
+            match WIRE.get_ptr_mut(key) {
+                Some(record) => record,
+                None => {
+                    lose_pairing(ifindex, u32::from(reason::PAIRING_OVERFLOW), generation());
+                    return;
+                }
+            }
+        }
+    };
+    // SAFETY: the record is a live map value. Two CPUs that send packets of one flow at once may
+    // lose a count or a tick to each other; both would store the same pairing.
+    unsafe { advance(skb, packet, &headers, record, now) }
+}
+
+/// Later fragments have no ports, and a tunnel's outer packets no business here.
+#[inline(always)]
+fn is_tunnel(headers: &Headers) -> bool {
+    headers.later_fragment != 0
+        || matches!(headers.protocol, protocol::IPIP | protocol::IPV6 | protocol::GRE)
+        || headers.protocol == protocol::UDP && is_tunnel_port(headers.dst_port)
+}
+
+#[inline(always)]
+unsafe fn advance(
+    skb: Skb,
+    packet: Packet,
+    headers: &Headers,
+    record: *mut WireRecord,
+    now: u32,
+) {
+    // SAFETY: the caller vouches for the record.
+    unsafe {
+        (*record).last_jiffies = now;
+        (*record).tcp_flags |= headers.tcp_flags;
+        let buffers = (*record).buffers + 1;
+        (*record).buffers = buffers;
+        let opening = headers.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN;
+        if opening && buffers > 1 {
+            // The port is used anew, or the SYN again: what was known is not to be relied on.
+            (*record).paired_after = 0;
+            (*record).conntrack = conntrack::ABSENT;
+            (*record).restarts += 1;
+        }
+        if (*record).paired_after != 0 || !may_look(record) {
+            return;
+        }
+        if (*record).conntrack != conntrack::DESCRIBES {
+            read_conntrack(skb, headers, record);
+        }
+        pair(packet, headers, record, now, buffers);
+    }
+}
+
+/// Takes one of the epoch's look-ups.
+#[inline(always)]
+unsafe fn may_look(record: *mut WireRecord) -> bool {
+    let epoch = match CONTROL.get_ptr(0) {
+        // SAFETY: the control map's only element always exists.
+        Some(control) => unsafe { core::ptr::read_volatile(&raw const (*control).epoch) },
+        None => 0,
+    };
+    // SAFETY: the caller vouches for the record.
+    unsafe {
+        if (*record).epoch != epoch {
+            (*record).epoch = epoch;
+            (*record).lookups = 0;
+        }
+        let lookups = (*record).lookups + 1;
+        if lookups > LOOKUPS_PER_EPOCH {
+            return false;
+        }
+        (*record).lookups = lookups;
+        if lookups == LOOKUPS_PER_EPOCH {
+            lose_pairing(0, u32::from(reason::PAIRING_MISSED), generation());
+        }
+    }
+    true
+}
+
+#[inline(always)]
+unsafe fn pair(
+    packet: Packet,
+    headers: &Headers,
+    record: *mut WireRecord,
+    now: u32,
+    buffers: u64,
+) {
+    let Some(print) = fingerprint(&packet, headers, packet.linear) else { return };
+    let Some(known) = FINGERPRINTS.get_ptr(print) else { return };
+    // SAFETY: as in `pairing::store`.
+    let before: Before = unsafe { *known };
+    let age = now.wrapping_sub(before.jiffies);
+    if before.ambiguous != 0 || age as i32 > parameter!(FINGERPRINT_LIFE_TICKS) as i32 {
+        return;
+    }
+    // SAFETY: the caller vouches for the record.
+    unsafe {
+        (*record).before_src = before.src;
+        (*record).before_src_port = before.src_port;
+        (*record).paired_after = buffers as u32;
+    }
+}
+
+/// A conntrack tuple as it lies in memory: `struct nf_conntrack_tuple`,
+/// include/net/netfilter/nf_conntrack_tuple.h.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Tuple {
+    src: [u32; 4],
+    src_port: u16,
+    family: u16,
+    dst: [u32; 4],
+    dst_port: u16,
+    protocol: u8,
+    direction: u8,
+}
+
+/// Reads the packet's conntrack entry: the tuple of its own direction is the flow before NAT, and
+/// the other direction's, turned round, the flow after it. Only an entry whose second half is the
+/// packet as it leaves describes it; else another translation came later.
+#[inline(always)]
+unsafe fn read_conntrack(skb: Skb, headers: &Headers, record: *mut WireRecord) {
+    let offset = parameter!(SKB_NFCT);
+    let original = parameter!(CT_TUPLE_ORIGINAL);
+    if offset == 0 || original == 0 {
+        return;
+    }
+    // SAFETY: `_nfct` is an integer to the verifier, and its target is read by a helper that
+    // faults safely.
+    unsafe {
+        let entry: u64 = field(skb.0, offset);
+        let is_reply = entry & 7 >= 3;
+        let entry = (entry & !7) as *const u8;
+        if entry.is_null() {
+            return;
+        }
+        let reply = parameter!(CT_TUPLE_REPLY);
+        let (own, other) = if is_reply { (reply, original) } else { (original, reply) };
+        let mut before = [0u8; size_of::<Tuple>()];
+        let mut after = [0u8; size_of::<Tuple>()];
+        if bpf_probe_read_kernel_buf(entry.add(own as usize), &mut before).is_err()
+            || bpf_probe_read_kernel_buf(entry.add(other as usize), &mut after).is_err()
+        {
+            return;
+        }
+        let before: Tuple = core::mem::transmute(before);
+        let after: Tuple = core::mem::transmute(after);
+        let describes = after.dst == headers.src
+            && after.src == headers.dst
+            && (after.dst_port == headers.src_port || headers.src_port == 0 || is_icmp(headers));
+        if !describes || before.protocol != headers.protocol {
+            (*record).conntrack = conntrack::CONTRADICTED;
+            return;
+        }
+        (*record).ct_src = before.src;
+        (*record).ct_dst = before.dst;
+        (*record).ct_src_port = before.src_port;
+        (*record).ct_dst_port = if is_icmp(headers) { headers.dst_port } else { before.dst_port };
+        (*record).conntrack = conntrack::DESCRIBES;
+    }
+}
+
+#[inline(always)]
+fn is_icmp(headers: &Headers) -> bool {
+    headers.protocol == protocol::ICMP || headers.protocol == protocol::ICMPV6
+}
+
+#[inline(always)]
+fn generation() -> u32 {
+    super::account::generation()
+}
+
