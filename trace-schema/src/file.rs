@@ -131,6 +131,15 @@ impl<R: Record> TableFile<R> {
         u64::try_from(self.builder.metadata().file_metadata().num_rows()).unwrap_or_default()
     }
 
+    /// First and last [`Record::TIME_COLUMN`], where the file's statistics tell.
+    pub fn time_span_us(&self) -> Option<(i64, i64)> {
+        let metadata = self.builder.metadata();
+        let spans = (0..metadata.num_row_groups()).map(|group| time_span::<R>(metadata, group));
+        spans
+            .reduce(|one, other| Some((one?.0.min(other?.0), one?.1.max(other?.1))))
+            .flatten()
+    }
+
     /// Leaves out row groups in which no [`Record::TIME_COLUMN`] lies in `start_us..end_us`.
     /// Rows outside may remain: this saves reading and is no filter.
     #[must_use]

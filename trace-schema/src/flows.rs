@@ -95,6 +95,10 @@ impl Record for FlowRow {
     const TABLE: &'static str = "flows";
     const TIME_COLUMN: &'static str = "interval_start_us";
 
+    fn time_us(&self) -> i64 {
+        self.interval_start_us
+    }
+
     fn arrow_schema() -> SchemaRef {
         columns(&[]).schema()
     }

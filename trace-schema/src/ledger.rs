@@ -101,6 +101,10 @@ impl Record for LedgerRow {
     const TABLE: &'static str = "ledger";
     const TIME_COLUMN: &'static str = "interval_start_us";
 
+    fn time_us(&self) -> i64 {
+        self.interval_start_us
+    }
+
     fn arrow_schema() -> SchemaRef {
         columns(&[]).schema()
     }

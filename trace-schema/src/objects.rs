@@ -46,6 +46,10 @@ impl Record for ObjectRow {
     const TABLE: &'static str = "objects";
     const TIME_COLUMN: &'static str = "observed_at_us";
 
+    fn time_us(&self) -> i64 {
+        self.observed_at_us
+    }
+
     fn arrow_schema() -> SchemaRef {
         columns(&[]).schema()
     }

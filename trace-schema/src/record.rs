@@ -16,6 +16,9 @@ pub trait Record: Sized {
     /// Column by which files are pruned when a reader asks for a span of time.
     const TIME_COLUMN: &'static str;
 
+    /// The value of [`Record::TIME_COLUMN`], UTC microseconds.
+    fn time_us(&self) -> i64;
+
     /// The columns, in the order in which they are written.
     fn arrow_schema() -> SchemaRef;
 

@@ -87,6 +87,10 @@ impl Record for SnatRow {
     const TABLE: &'static str = "snat";
     const TIME_COLUMN: &'static str = "interval_start_us";
 
+    fn time_us(&self) -> i64 {
+        self.interval_start_us
+    }
+
     fn arrow_schema() -> SchemaRef {
         columns(&[]).schema()
     }

@@ -169,6 +169,8 @@ fn pruning_leaves_out_groups_outside_the_span() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = written(folder.path(), &[flow()]);
     let start_us = flow().interval_start_us;
+    let opened = file::open::<FlowRow>(&path).expect("it opens");
+    assert_eq!(opened.time_span_us(), Some((start_us, start_us)));
     let rows_in = |from_us, to_us| {
         let file = file::open::<FlowRow>(&path)
             .expect("it opens")
