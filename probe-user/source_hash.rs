@@ -2,7 +2,7 @@
 //!
 //! `build.rs` includes this file to refuse a stale object, and `cargo xtask build-ebpf` to write
 //! the hash beside a fresh one. It covers what the object is made of and nothing else: every `.rs`
-//! file and the `Cargo.toml` of the crates in [`HASHED_CRATES`]. Dependencies' versions are left
+//! file below `src` and the `Cargo.toml` of the crates in [`HASHED_CRATES`]. Dependencies' versions are left
 //! out, so that an unrelated `cargo update` does not ask every contributor for an eBPF toolchain.
 
 use std::fs;
@@ -39,7 +39,7 @@ pub fn source_files(root: &Path) -> io::Result<Vec<String>> {
     for name in HASHED_CRATES {
         let folder = root.join(name);
         files.push(relative(root, &folder.join("Cargo.toml")));
-        rust_files(root, &folder, &mut files)?;
+        rust_files(root, &folder.join("src"), &mut files)?;
     }
     files.sort();
     Ok(files)
@@ -50,10 +50,7 @@ fn rust_files(root: &Path, folder: &Path, files: &mut Vec<String>) -> io::Result
         let entry = entry?;
         let path: PathBuf = entry.path();
         if entry.file_type()?.is_dir() {
-            // A stray target folder inside the crate holds generated files, not sources.
-            if entry.file_name() != "target" {
-                rust_files(root, &path, files)?;
-            }
+            rust_files(root, &path, files)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(relative(root, &path));
         }

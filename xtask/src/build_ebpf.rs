@@ -168,8 +168,11 @@ fn compile(toolchain: &Toolchain) -> anyhow::Result<()> {
 /// Debug information makes BTF possible; the folders of this machine are mapped away, because BTF
 /// names source files.
 fn rust_flags(toolchain: &Toolchain) -> anyhow::Result<Vec<String>> {
-    let mut flags =
-        vec!["-Cdebuginfo=2".to_owned(), "-Ctarget-cpu=v3".to_owned(), "-Clink-arg=--btf".to_owned()];
+    let mut flags = vec![
+        "-Cdebuginfo=2".to_owned(),
+        "-Ctarget-cpu=v3".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+    ];
     for (folder, name) in machine_folders(toolchain)? {
         flags.push(format!("--remap-path-prefix={}={name}", folder.display()));
     }

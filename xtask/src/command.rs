@@ -4,14 +4,20 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-/// The workspace's root folder.
+/// The workspace's root folder: that of the checkout which `cargo xtask` was typed in, even where
+/// several checkouts share a target folder.
 pub fn workspace_root() -> &'static Path {
-    let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest_dir.parent().unwrap_or(manifest_dir)
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        folder.parent().map(Path::to_owned).unwrap_or(folder)
+    });
+    &ROOT
 }
 
 /// A `cargo` command of the toolchain that runs this task, in the workspace's root.
