@@ -1,1 +1,38 @@
-//! The lab.
+//! A Kubernetes-shaped cluster in network namespaces, for tests and demonstrations.
+//!
+//! A [`Lab`] has nodes, pods and a host outside, joined by one bridge; a datapath that treats
+//! egress policies as Antrea does (netfilter) or as Cilium does (eBPF); kubelet-shaped cgroups;
+//! the Kubernetes objects that such a cluster would have; and real load. It knows nothing of how
+//! the probe observes or how the analyzer judges: what it says about a connection comes from the
+//! server that saw it. Its traffic never leaves its namespaces, and [`teardown`] leaves nothing of
+//! it on the machine, whatever killed its owner.
+
+mod bpf;
+mod cgroups;
+mod cluster;
+mod command;
+mod config;
+mod error;
+mod identity;
+//mod load;
+mod namespace;
+mod netfilter;
+mod network;
+mod objects;
+mod ownership;
+mod place;
+//mod probes;
+mod recorder;
+mod routing;
+//mod scenario;
+mod state;
+mod topology;
+
+pub use cgroups::{CgroupDriver, CgroupStyle, QosClass, Runtime, cgroup2_mount};
+pub use cluster::{Lab, Placement, Queue};
+pub use config::{Config, Datapath, PodConfig, ServiceConfig};
+pub use error::LabError;
+pub use namespace::Namespace;
+pub use place::{Place, Process};
+pub use state::{LabState, PlaceState, list, sweep_orphans, teardown};
+pub use topology::{Dual, Family};
