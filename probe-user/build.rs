@@ -26,7 +26,10 @@ fn main() {
     let copy = folder("OUT_DIR").join("weighbridge.bpf.o");
     if let Err(error) = fs::copy(&object, &copy) {
         let _ = fs::write(&copy, b"");
-        println!("cargo::warning=could not read the eBPF object {}: {error}", object.display());
+        println!(
+            "cargo::warning=could not read the eBPF object {}: {error}",
+            object.display()
+        );
     }
     println!("cargo::rustc-env={VARIABLE}={}", copy.display());
 }
@@ -43,18 +46,23 @@ fn committed() -> PathBuf {
 
 fn staleness(crate_folder: &Path, workspace: &Path) -> Option<String> {
     println!("cargo::rerun-if-changed={HASH}");
-    let crates = source_hash::HASHED_CRATES.map(|name| workspace.join(name));
+    let crates = source_hash::PROBE_CRATES.map(|name| workspace.join(name));
     if !crates.iter().all(|folder| folder.is_dir()) {
         return None;
     }
     for folder in crates {
         println!("cargo::rerun-if-changed={}", folder.join("src").display());
-        println!("cargo::rerun-if-changed={}", folder.join("Cargo.toml").display());
+        println!(
+            "cargo::rerun-if-changed={}",
+            folder.join("Cargo.toml").display()
+        );
     }
     let built_from = fs::read_to_string(crate_folder.join(HASH)).unwrap_or_default();
-    match source_hash::source_hash(workspace) {
+    match source_hash::source_hash(workspace, &source_hash::PROBE_CRATES) {
         Ok(hash) if hash == built_from.trim() => None,
-        Ok(_) => Some(format!("probe-user/{OBJECT} was not built from the eBPF sources here")),
+        Ok(_) => Some(format!(
+            "probe-user/{OBJECT} was not built from the eBPF sources here"
+        )),
         Err(error) => Some(format!("could not read the eBPF sources: {error}")),
     }
 }

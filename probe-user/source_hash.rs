@@ -2,7 +2,7 @@
 //!
 //! `build.rs` includes this file to refuse a stale object, and `cargo xtask build-ebpf` to write
 //! the hash beside a fresh one. It covers what the object is made of and nothing else: every `.rs`
-//! file below `src` and the `Cargo.toml` of the crates in [`HASHED_CRATES`]. Dependencies' versions are left
+//! file below `src` and the `Cargo.toml` of the crates it is built from, [`PROBE_CRATES`]. Dependencies' versions are left
 //! out, so that an unrelated `cargo update` does not ask every contributor for an eBPF toolchain.
 
 use std::fs;
@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// Folders of the crates whose sources are hashed, relative to the workspace's root.
-pub const HASHED_CRATES: [&str; 2] = ["probe-abi", "probe-ebpf"];
+/// Folders of the crates that the probe's object is built from, relative to the workspace's root.
+pub const PROBE_CRATES: [&str; 2] = ["probe-abi", "probe-ebpf"];
 
 /// SHA-256, in lower-case hex, over the sorted source files: for each its path relative to `root`
 /// with `/` between the parts, a NUL, its length in decimal, a NUL, and its bytes.
-pub fn source_hash(root: &Path) -> io::Result<String> {
+pub fn source_hash(root: &Path, crates: &[&str]) -> io::Result<String> {
     let mut hasher = Sha256::new();
-    for path in source_files(root)? {
+    for path in source_files(root, crates)? {
         let content = fs::read(root.join(&path))?;
         hasher.update(path.as_bytes());
         hasher.update([0]);
@@ -34,9 +34,9 @@ pub fn source_hash(root: &Path) -> io::Result<String> {
 }
 
 /// The hashed files, sorted, relative to `root`.
-pub fn source_files(root: &Path) -> io::Result<Vec<String>> {
+fn source_files(root: &Path, crates: &[&str]) -> io::Result<Vec<String>> {
     let mut files = Vec::new();
-    for name in HASHED_CRATES {
+    for name in crates {
         let folder = root.join(name);
         files.push(relative(root, &folder.join("Cargo.toml")));
         rust_files(root, &folder.join("src"), &mut files)?;

@@ -74,6 +74,14 @@ impl Kind {
         }
     }
 
+    /// Folders of the crates that it is built from.
+    fn crates(self) -> &'static [&'static str] {
+        match self {
+            Self::Probe | Self::Bench => &source_hash::PROBE_CRATES,
+            Self::Lab => &["tests/lab/ebpf"],
+        }
+    }
+
     /// Where the freshly built object is.
     pub fn path(self) -> PathBuf {
         let name = match self {
@@ -83,6 +91,25 @@ impl Kind {
         };
         target_folder().join(name)
     }
+}
+
+/// The object built from the sources as they are now; builds it where it is missing or stale.
+pub fn ensure(kind: Kind) -> anyhow::Result<PathBuf> {
+    if let Some(path) = fresh(kind) {
+        return Ok(path);
+    }
+    let built = build(None)?.into_iter().find(|object| object.kind == kind);
+    built
+        .map(|object| object.path)
+        .with_context(|| format!("no binary target {}", kind.binary()))
+}
+
+/// The object in `target/ebpf`, where it was built from the sources as they are now.
+pub fn fresh(kind: Kind) -> Option<PathBuf> {
+    let path = kind.path();
+    let built_from = fs::read_to_string(hash_file(&path)).ok()?;
+    let hash = source_hash::source_hash(workspace_root(), kind.crates()).ok()?;
+    (path.is_file() && built_from.trim() == hash).then_some(path)
 }
 
 /// A freshly built object.
@@ -98,9 +125,15 @@ pub fn build(choice: Option<Choice>) -> anyhow::Result<Vec<Object>> {
     let binaries = binaries()?;
     let toolchain = toolchain::find(choice)?;
     eprintln!("building the eBPF objects with {toolchain}");
+    // Hashed first: a source that changes while the compiler runs makes the object stale.
+    let mut hashes = Vec::new();
+    for kind in Kind::ALL {
+        let hash = source_hash::source_hash(workspace_root(), kind.crates());
+        hashes.push((kind, hash.context("could not hash the eBPF sources")?));
+    }
     compile(&toolchain)?;
     let mut objects = Vec::new();
-    for kind in Kind::ALL {
+    for (kind, hash) in hashes {
         if !binaries.iter().any(|name| name == kind.binary()) {
             eprintln!(
                 "no binary target {} in this workspace: not built",
@@ -116,7 +149,7 @@ pub fn build(choice: Option<Choice>) -> anyhow::Result<Vec<Object>> {
             kind,
             path: kind.path(),
         };
-        finish(&built, &object.path)?;
+        finish(&built, &object.path, &hash)?;
         objects.push(object);
     }
     Ok(objects)
@@ -194,7 +227,7 @@ fn machine_folders(toolchain: &Toolchain) -> anyhow::Result<Vec<(PathBuf, &'stat
 }
 
 /// Strips the object, refuses paths of this machine, prints its programs and puts it in place.
-fn finish(built: &Path, finished: &Path) -> anyhow::Result<()> {
+fn finish(built: &Path, finished: &Path, hash: &str) -> anyhow::Result<()> {
     let data = fs::read(built).with_context(|| format!("could not read {}", built.display()))?;
     let stripped = object_file::strip_debug_sections(&data)
         .with_context(|| format!("could not strip {}", built.display()))?;
@@ -213,23 +246,25 @@ fn finish(built: &Path, finished: &Path) -> anyhow::Result<()> {
     let fresh = finished.with_extension("o.new");
     fs::write(&fresh, &stripped)
         .and_then(|()| fs::rename(&fresh, finished))
+        .and_then(|()| fs::write(hash_file(finished), format!("{hash}\n")))
         .with_context(|| format!("could not write {}", finished.display()))
 }
 
 /// Copies the probe's object to where it is committed, with the hash of its sources.
 fn install(object: &Object) -> anyhow::Result<()> {
     let folder = workspace_root().join("probe-user/ebpf");
-    let hash = source_hash::source_hash(workspace_root()).context("could not hash the sources")?;
     let installed = folder.join(file_name(&object.path));
     fs::create_dir_all(&folder)
         .and_then(|()| fs::copy(&object.path, &installed))
-        .and_then(|_| fs::write(folder.join("weighbridge.bpf.o.sha256"), format!("{hash}\n")))
+        .and_then(|_| fs::copy(hash_file(&object.path), hash_file(&installed)))
         .with_context(|| format!("could not write to {}", folder.display()))?;
-    println!(
-        "installed probe-user/ebpf/{} (sources {hash})",
-        file_name(&object.path)
-    );
+    println!("installed probe-user/ebpf/{}", file_name(&object.path));
     Ok(())
+}
+
+/// The file that holds the hash of an object's sources: beside it, with `.sha256` appended.
+fn hash_file(object: &Path) -> PathBuf {
+    object.with_extension("o.sha256")
 }
 
 fn file_name(path: &Path) -> String {

@@ -8,6 +8,9 @@ mod command;
 mod demo;
 mod lab;
 mod packages;
+mod setup;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -17,6 +20,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Demo(options) => demo::run(options),
         Task::Lab(options) => lab::run(options),
+        Task::Test(options) => test::run(options),
+        Task::Tidy(options) => tidy::run(options),
         Task::BuildEbpf(options) => build_ebpf::run(options),
     };
     outcome.unwrap_or_else(|error| {
@@ -42,8 +47,12 @@ struct Cli {
 enum Task {
     /// Run the main job on the lab: real traffic, a probe on every node, verdicts.
     Demo(demo::Options),
+    /// Run every check: format, lints, tidy, unit, property, eBPF and end-to-end tests.
+    Test(test::Options),
     /// Set up, inspect or clear away the lab cluster.
     Lab(lab::Options),
     /// Build the eBPF objects, print what each program costs, and install the probe's object.
     BuildEbpf(build_ebpf::Options),
+    /// Check the repository's own rules: dependency edges, file sizes, forbidden words.
+    Tidy(tidy::Options),
 }

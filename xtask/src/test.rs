@@ -1,0 +1,274 @@
+//! `cargo xtask test`: every check of this repository, step by step.
+//!
+//! A step that fails does not stop the others: the end names each failed step with the one command
+//! that repeats it. Nothing is skipped: what a step needs is set up or named, and where that is
+//! not possible the step fails.
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use crate::command::{self, workspace_root};
+use crate::{build_ebpf, setup, tidy};
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Also run what needs outside systems: DuckDB, cargo-deny.
+    #[arg(long)]
+    all: bool,
+
+    /// Run this step alone; may be given more than once.
+    #[arg(long, value_name = "STEP", value_parser = step_names())]
+    only: Vec<String>,
+}
+
+/// Runs the task.
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let steps: Vec<&Step> = STEPS.iter().filter(|step| options.selects(step)).collect();
+    let mut failed = Vec::new();
+    let mut timings = Vec::new();
+    for (position, step) in steps.iter().enumerate() {
+        eprintln!(
+            "\n==> [{}/{}] {}: {}",
+            position + 1,
+            steps.len(),
+            step.name,
+            step.about
+        );
+        let start = Instant::now();
+        let outcome = step.run();
+        let elapsed = start.elapsed();
+        timings.push(format!("{} {}", step.name, seconds(elapsed)));
+        match outcome {
+            Ok(()) => eprintln!("<== {} passed in {}", step.name, seconds(elapsed)),
+            Err(error) => {
+                eprintln!(
+                    "<== {} FAILED in {}: {error:#}",
+                    step.name,
+                    seconds(elapsed)
+                );
+                failed.push(step.name);
+            }
+        }
+    }
+    eprintln!("\nsteps: {}", timings.join(", "));
+    for name in &failed {
+        eprintln!("step {name} failed; repeat it with `cargo xtask test --only {name}`");
+    }
+    Ok(if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+impl Options {
+    fn selects(&self, step: &Step) -> bool {
+        if self.only.is_empty() {
+            self.all || !step.outside
+        } else {
+            self.only.iter().any(|name| name == step.name)
+        }
+    }
+}
+
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    /// Runs only with `--all`.
+    outside: bool,
+    needs_root: bool,
+    body: fn() -> anyhow::Result<()>,
+}
+
+/// In the order in which they run: what is quick and often wrong first, the test runner's own
+/// closing lines last.
+const STEPS: [Step; 9] = [
+    Step {
+        name: "setup",
+        about: "programs that the lab runs",
+        outside: false,
+        needs_root: true,
+        body: setup::system_programs,
+    },
+    Step {
+        name: "fmt",
+        about: "formatting",
+        outside: false,
+        needs_root: false,
+        body: || command::run(&mut command::cargo(["fmt", "--all", "--check"])),
+    },
+    Step {
+        name: "tidy",
+        about: "the repository's own rules",
+        outside: false,
+        needs_root: false,
+        body: tidy::check_workspace,
+    },
+    Step {
+        name: "build-ebpf",
+        about: "the eBPF objects, freshly built",
+        outside: false,
+        needs_root: false,
+        body: || build_ebpf::build(None).map(drop),
+    },
+    Step {
+        name: "clippy",
+        about: "lints, warnings denied",
+        outside: false,
+        needs_root: false,
+        body: clippy,
+    },
+    Step {
+        name: "deny",
+        about: "licences, bans and sources of the dependencies",
+        outside: true,
+        needs_root: false,
+        body: deny,
+    },
+    Step {
+        name: "unit",
+        about: "unit and property tests",
+        outside: false,
+        needs_root: false,
+        body: unit_tests,
+    },
+    Step {
+        name: "e2e",
+        about: "eBPF programs and the pipeline, in network namespaces",
+        outside: false,
+        needs_root: true,
+        body: || end_to_end(Outside::Without),
+    },
+    Step {
+        name: "duckdb",
+        about: "DuckDB reads what the probe wrote",
+        outside: true,
+        needs_root: true,
+        body: || end_to_end(Outside::DuckDb),
+    },
+];
+
+impl Step {
+    fn run(&self) -> anyhow::Result<()> {
+        if self.needs_root {
+            setup::require_root(&format!("test --only {}", self.name))?;
+        }
+        (self.body)()
+    }
+}
+
+fn step_names() -> clap::builder::PossibleValuesParser {
+    STEPS
+        .iter()
+        .map(|step| step.name)
+        .collect::<Vec<_>>()
+        .into()
+}
+
+/// Everything on the host's target; the eBPF crates are checked there for what they share with it.
+fn clippy() -> anyhow::Result<()> {
+    let mut clippy = command::cargo(["clippy", "--workspace", "--all-targets", "--quiet"]);
+    with_fresh_object(&mut clippy);
+    command::run(clippy.args(["--", "--deny", "warnings"]))
+}
+
+fn unit_tests() -> anyhow::Result<()> {
+    let mut test = test_runner();
+    test.args(["--workspace", "--exclude", "e2e"]);
+    with_fresh_object(&mut test);
+    command::run(&mut test)?;
+    if has_nextest() {
+        // nextest runs no documentation tests.
+        let mut doc = command::cargo(["test", "--doc", "--workspace", "--quiet"]);
+        with_fresh_object(&mut doc);
+        command::run(&mut doc)?;
+    }
+    Ok(())
+}
+
+/// Which of the end-to-end tests run.
+enum Outside {
+    /// Those that need nothing from outside.
+    Without,
+    /// Those that need DuckDB.
+    DuckDb,
+}
+
+fn end_to_end(outside: Outside) -> anyhow::Result<()> {
+    for kind in [
+        build_ebpf::Kind::Probe,
+        build_ebpf::Kind::Bench,
+        build_ebpf::Kind::Lab,
+    ] {
+        build_ebpf::ensure(kind)?;
+    }
+    let mut build = command::cargo(["build", "--workspace", "--bins", "--exclude", "e2e"]);
+    build.args(
+        build_ebpf::EBPF_PACKAGES
+            .iter()
+            .flat_map(|name| ["--exclude", name]),
+    );
+    with_fresh_object(&mut build);
+    command::run(&mut build)?;
+    let mut test = test_runner();
+    test.args(["--package", "e2e"]);
+    with_fresh_object(&mut test);
+    if let Outside::DuckDb = outside {
+        test.env(
+            "WEIGHBRIDGE_DUCKDB_PYTHON",
+            setup::wheel(setup::Wheel::DuckDb)?,
+        );
+    }
+    // One at a time: they load the machine, and a measurement suffers from a neighbour.
+    match (has_nextest(), outside) {
+        (true, Outside::Without) => test.args(["-j1", "-E", "not test(duckdb)"]),
+        (true, Outside::DuckDb) => test.args(["-j1", "-E", "test(duckdb)"]),
+        (false, Outside::Without) => test.args(["--", "--test-threads=1", "--skip", "duckdb"]),
+        (false, Outside::DuckDb) => test.args(["--", "--test-threads=1", "duckdb"]),
+    };
+    command::run(&mut test)
+}
+
+fn deny() -> anyhow::Result<()> {
+    const VERSION: &str = "0.20.2";
+    let tools = workspace_root().join("target/tools/cargo-deny");
+    let program = match command::find_program("cargo-deny") {
+        Some(found) => found,
+        None => tools.join("bin/cargo-deny"),
+    };
+    if !program.is_file() {
+        eprintln!("building cargo-deny, once");
+        // Unoptimized: it runs for seconds, an optimized build of it takes minutes more.
+        let mut install = command::cargo(["install", "cargo-deny", "--locked", "--debug"]);
+        install.args(["--version", VERSION, "--root"]).arg(&tools);
+        command::run(&mut install)?;
+    }
+    let mut deny = Command::new(program);
+    deny.args(["--workspace", "check", "bans", "licenses", "sources"]);
+    command::run(deny.current_dir(workspace_root()))
+}
+
+fn test_runner() -> Command {
+    if has_nextest() {
+        command::cargo(["nextest", "run", "--no-fail-fast"])
+    } else {
+        command::cargo(["test", "--no-fail-fast"])
+    }
+}
+
+fn has_nextest() -> bool {
+    command::find_program("cargo-nextest").is_some()
+}
+
+/// User space is built with the object of the step `build-ebpf`. Where that is not there or not
+/// fresh, it takes the committed object, and its build script refuses a stale one.
+fn with_fresh_object(command: &mut Command) {
+    if let Some(object) = build_ebpf::fresh(build_ebpf::Kind::Probe) {
+        command.env("WEIGHBRIDGE_EBPF_OBJECT", object);
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.0} s", duration.as_secs_f64())
+}
