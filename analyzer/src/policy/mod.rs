@@ -7,11 +7,22 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
+mod antrea;
+mod cilium;
+mod cluster;
 mod engine;
+mod gateway;
+mod identity;
+mod lints;
+mod lpm;
+mod placement;
+mod rules;
+mod subject;
 
 pub use engine::Engine;
-
-use ipnet::IpNet;
+pub use lpm::DestinationTrie;
 
 /// Where a connection leaves the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
