@@ -2,4 +2,6 @@
 
 pub mod input;
 pub mod objects;
+pub mod pairing;
 pub mod policy;
+pub mod verdict;

@@ -1,0 +1,99 @@
+//! What verdicts ask of the cluster's objects and policies, and the engine's answers to it.
+//!
+//! It adds nothing to the engine but the ways to name a pod that traffic offers: a UID from the
+//! cgroup path, else the source address. A pod that no object describes stays unknown, unless there
+//! is no policy at all: then nothing is demanded of any pod.
+
+use std::net::IpAddr;
+
+use crate::objects::{History, PodAt, PodLookup};
+use crate::policy::{BypassReason, Engine, Expectation, Expected, PodIdentity};
+
+/// How reports name a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodLabel {
+    /// `namespace/name`.
+    pub name: String,
+    /// How the engine knows it.
+    pub identity: PodIdentity,
+    /// Its node.
+    pub node: Option<String>,
+    /// When it began to exist, UTC microseconds.
+    pub born_us: i64,
+}
+
+/// Questions about the cluster at a moment.
+pub trait Cluster {
+    /// The pod behind a UID or, failing that, behind an address.
+    fn pod(&self, uid: Option<&str>, address: IpAddr, at_us: i64) -> Option<PodLabel>;
+    /// What should happen to a pod's traffic.
+    fn expect(&self, pod: &PodIdentity, dst: IpAddr, at_us: i64) -> Expected;
+    /// Addresses of a node.
+    fn node_addresses(&self, node: &str, at_us: i64) -> Vec<IpAddr>;
+    /// Names of the nodes, as far as objects tell.
+    fn nodes(&self, at_us: i64) -> Vec<String>;
+    /// Times at which an expectation can change, ascending.
+    fn change_times(&self) -> &[i64];
+}
+
+/// The objects of a dataset and the engine built on them.
+#[derive(Debug)]
+pub struct Objects<'a> {
+    /// Objects over time.
+    pub history: &'a History,
+    /// Policies over time.
+    pub engine: Engine<'a>,
+    /// Whether any policy ever existed.
+    pub has_policies: bool,
+}
+
+impl Cluster for Objects<'_> {
+    fn pod(&self, uid: Option<&str>, address: IpAddr, at_us: i64) -> Option<PodLabel> {
+        let by_uid = uid.and_then(|uid| self.history.pod_by_uid(uid, at_us));
+        let pod = by_uid.or_else(|| match self.history.pod_by_ip(address, at_us) {
+            PodLookup::One(pod) => Some(pod),
+            PodLookup::None | PodLookup::Ambiguous(_) => None,
+        })?;
+        Some(label(&pod))
+    }
+
+    fn expect(&self, pod: &PodIdentity, dst: IpAddr, at_us: i64) -> Expected {
+        let mut expected = self.engine.expect(pod, dst, at_us);
+        if !self.has_policies && matches!(expected.expectation, Expectation::Unknown { .. }) {
+            expected.expectation = Expectation::Bypass {
+                reason: BypassReason::NotSelected,
+            };
+        }
+        expected
+    }
+
+    fn node_addresses(&self, node: &str, at_us: i64) -> Vec<IpAddr> {
+        self.history.node_addresses(node, at_us)
+    }
+
+    fn nodes(&self, at_us: i64) -> Vec<String> {
+        self.history
+            .nodes(at_us)
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn change_times(&self) -> &[i64] {
+        self.engine.change_times()
+    }
+}
+
+fn label(pod: &PodAt<'_>) -> PodLabel {
+    let identity = if pod.uid.is_empty() {
+        PodIdentity::name(pod.name.namespace.as_str(), pod.name.name.as_str())
+    } else {
+        PodIdentity::uid(pod.uid)
+    };
+    PodLabel {
+        name: pod.name.to_string(),
+        identity,
+        node: pod.node.map(str::to_owned),
+        born_us: pod.born_us,
+    }
+}

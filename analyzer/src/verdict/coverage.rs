@@ -1,0 +1,360 @@
+//! What the ledger says was watched, and what was lost on the way.
+//!
+//! A node counts as watched while any of its hooks writes rows. An interface may appear late or go
+//! early; what is a gap is a hook that pauses, or a node that falls silent while others go on. It
+//! refuses to weigh a loss: which verdict it touches is decided where the verdicts are.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use trace_schema::ledger::{LedgerRow, Vantage};
+
+use super::evidence::Window;
+use super::report::{Moment, vantage_name};
+
+/// How evidence was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    /// Nobody was watching.
+    Gap,
+    /// Packets that a full flow map turned away.
+    Overflow,
+    /// Wire flows that a full pairing map turned away.
+    PairingOverflow,
+    /// Fingerprints that two sources shared.
+    PairingAmbiguous,
+    /// Records that did not fit the ring buffer.
+    RingDrops,
+    /// Runs of the program that the kernel skipped.
+    HookMisses,
+    /// Intervals of one hook overlap: the clock was set back.
+    ClockDisorder,
+}
+
+/// One loss at one hook.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Loss {
+    /// Node.
+    pub node: String,
+    /// Vantage: `pod`, `uplink`, `wire` or `tunnel`.
+    pub vantage: &'static str,
+    /// Interface, where the hook has one.
+    pub interface: Option<String>,
+    /// How.
+    pub kind: LossKind,
+    /// Start.
+    pub from: Moment,
+    /// End.
+    pub to: Moment,
+    /// How many packets, flows or records, by `kind`; microseconds for gaps and clock disorder.
+    pub count: i64,
+}
+
+/// Which nodes were watched when.
+#[derive(Debug, Default)]
+pub(crate) struct Coverage {
+    watched: BTreeMap<String, Vec<Window>>,
+    with_wire: BTreeSet<String>,
+    pub losses: Vec<Loss>,
+    pub overall: Option<Window>,
+}
+
+/// Intervals of a hook follow each other to the clock's precision.
+const SEAM_US: i64 = 20_000;
+
+/// Probes of several nodes are started and stopped one after the other.
+const EDGE_US: i64 = 5_000_000;
+
+impl Coverage {
+    /// Reads the books; `runs` are times that should have been watched too.
+    pub fn read(ledger: &[LedgerRow], runs: &[Window]) -> Self {
+        let mut hooks: BTreeMap<Hook<'_>, Vec<&LedgerRow>> = BTreeMap::new();
+        for row in ledger {
+            hooks.entry(hook(row)).or_default().push(row);
+        }
+        let mut coverage = Self::default();
+        let mut by_node: BTreeMap<&str, Vec<Window>> = BTreeMap::new();
+        for (hook, rows) in &mut hooks {
+            rows.sort_by_key(|row| (row.interval_start_us, row.interval_end_us));
+            let windows: Vec<Window> = rows.iter().map(|row| interval(row)).collect();
+            by_node.entry(hook.0).or_default().extend(&windows);
+            if hook.1 == Vantage::Wire {
+                coverage.with_wire.insert(hook.0.to_owned());
+            }
+            coverage.read_hook(*hook, rows);
+        }
+        coverage.watched = by_node
+            .into_iter()
+            .map(|(node, seen)| (node.to_owned(), joined(seen)))
+            .collect();
+        coverage.overall = coverage
+            .watched
+            .values()
+            .flatten()
+            .copied()
+            .chain(runs.iter().copied())
+            .reduce(Window::cover)
+            .filter(|_| !ledger.is_empty());
+        coverage.find_silence(runs);
+        coverage.losses.sort();
+        coverage
+    }
+
+    /// When a node's probe began.
+    pub fn watched_from_us(&self, node: &str) -> Option<i64> {
+        self.watched.get(node)?.first().map(|window| window.from_us)
+    }
+
+    /// Names of the nodes with a probe.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        self.watched.keys().map(String::as_str)
+    }
+
+    /// Whether a node was watched for the whole of `during`.
+    pub fn watched(&self, node: &str, during: Window) -> bool {
+        self.watched.get(node).is_some_and(|windows| {
+            windows.iter().any(|window| {
+                window.from_us <= during.from_us.saturating_add(SEAM_US)
+                    && during.to_us <= window.to_us.saturating_add(SEAM_US)
+            })
+        })
+    }
+
+    /// Why the absence of a packet on every wire during a time proves nothing, if it does not.
+    pub fn doubt(&self, nodes: &[String], during: Window) -> Option<String> {
+        if let Some(node) = nodes.iter().find(|node| !self.watched.contains_key(*node)) {
+            return Some(format!("node {node} has no probe"));
+        }
+        for node in self.watched.keys() {
+            if !self.watched(node, during) {
+                return Some(format!(
+                    "the probe of node {node} was not watching all the time"
+                ));
+            }
+            if !self.with_wire.contains(node) {
+                return Some(format!("no wire of node {node} was watched"));
+            }
+        }
+        self.losses
+            .iter()
+            .find(|loss| {
+                matches!(
+                    loss.kind,
+                    LossKind::Gap
+                        | LossKind::Overflow
+                        | LossKind::PairingOverflow
+                        | LossKind::RingDrops
+                        | LossKind::ClockDisorder
+                ) && loss.vantage != "uplink"
+                    && loss.window().touches(&during, SEAM_US)
+            })
+            .map(|loss| format!("{loss}"))
+    }
+
+    /// Losses that one hook's rows state, and pauses between them.
+    fn read_hook(&mut self, hook: Hook<'_>, rows: &[&LedgerRow]) {
+        for row in rows {
+            let counts = [
+                (
+                    LossKind::Overflow,
+                    row.overflow.packets.max(row.overflow.buffers),
+                ),
+                (LossKind::PairingOverflow, row.pairing_overflow),
+                (LossKind::PairingAmbiguous, row.pairing_ambiguous),
+                (LossKind::RingDrops, row.ring_drops),
+                (LossKind::HookMisses, row.hook_misses.unwrap_or(0)),
+            ];
+            for (kind, count) in counts {
+                if count > 0 {
+                    self.add(hook, kind, interval(row), count);
+                }
+            }
+        }
+        let mut end_us: Option<i64> = None;
+        for row in rows {
+            let start_us = row.interval_start_us;
+            if let Some(end_us) = end_us {
+                if start_us - end_us > SEAM_US {
+                    let silent = Window {
+                        from_us: end_us,
+                        to_us: start_us,
+                    };
+                    self.add(hook, LossKind::Gap, silent, silent.length_us());
+                } else if end_us - start_us > SEAM_US {
+                    let twice = Window {
+                        from_us: start_us,
+                        to_us: end_us,
+                    };
+                    self.add(hook, LossKind::ClockDisorder, twice, twice.length_us());
+                }
+            }
+            end_us = Some(end_us.unwrap_or(i64::MIN).max(row.interval_end_us));
+        }
+    }
+
+    /// Nodes that begin late or fall silent while others are watched or a run goes on.
+    fn find_silence(&mut self, runs: &[Window]) {
+        let Some(overall) = self.overall else { return };
+        let silences: Vec<(String, Window)> = self
+            .watched
+            .iter()
+            .flat_map(|(node, windows)| {
+                let (first, last) = (windows[0], windows[windows.len() - 1]);
+                let before = Window {
+                    from_us: overall.from_us,
+                    to_us: first.from_us,
+                };
+                let after = Window {
+                    from_us: last.to_us,
+                    to_us: overall.to_us,
+                };
+                [before, after].map(|silent| (node.clone(), silent))
+            })
+            .filter(|(_, silent)| {
+                let in_run = runs.iter().any(|run| {
+                    run.from_us.max(silent.from_us) + EDGE_US / 5 < run.to_us.min(silent.to_us)
+                });
+                silent.length_us() > EDGE_US || in_run
+            })
+            .collect();
+        for (node, silent) in silences {
+            self.add(
+                (&node, Vantage::Pod, None, None),
+                LossKind::Gap,
+                silent,
+                silent.length_us(),
+            );
+        }
+    }
+
+    fn add(&mut self, hook: Hook<'_>, kind: LossKind, window: Window, count: i64) {
+        let (node, vantage, interface, _) = hook;
+        let last = self.losses.iter_mut().rev().take(5).find(|loss| {
+            loss.kind == kind
+                && loss.node == node
+                && loss.vantage == vantage_name(vantage)
+                && loss.interface.as_deref() == interface
+                && window.from_us - loss.to.0 <= SEAM_US
+                && loss.from.0 <= window.from_us
+        });
+        match last {
+            Some(loss) => {
+                loss.to.0 = loss.to.0.max(window.to_us);
+                // Both directions of a hook fall silent at once.
+                if kind != LossKind::Gap {
+                    loss.count += count;
+                }
+            }
+            None => self.losses.push(Loss {
+                node: node.to_owned(),
+                vantage: vantage_name(vantage),
+                interface: interface.map(str::to_owned),
+                kind,
+                from: Moment(window.from_us),
+                to: Moment(window.to_us),
+                count,
+            }),
+        }
+    }
+}
+
+impl Loss {
+    /// When.
+    pub fn window(&self) -> Window {
+        Window {
+            from_us: self.from.0,
+            to_us: self.to.0,
+        }
+    }
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            node,
+            vantage,
+            count,
+            ..
+        } = self;
+        match self.kind {
+            LossKind::Gap => write!(
+                f,
+                "the {vantage} hooks of node {node} were not watching for {:.1} s",
+                *count as f64 / 1e6
+            )?,
+            LossKind::Overflow => {
+                write!(
+                    f,
+                    "node {node}: up to {count} packets at {vantage} fit no map"
+                )?;
+            }
+            LossKind::PairingOverflow => {
+                write!(
+                    f,
+                    "node {node}: up to {count} flows at {vantage} fit no pairing map"
+                )?;
+            }
+            LossKind::PairingAmbiguous => {
+                write!(
+                    f,
+                    "node {node}: {count} fingerprints at {vantage} were ambiguous"
+                )?;
+            }
+            LossKind::RingDrops => {
+                write!(
+                    f,
+                    "node {node}: up to {count} records of {vantage} were dropped"
+                )?;
+            }
+            LossKind::HookMisses => {
+                write!(
+                    f,
+                    "node {node}: the kernel skipped {vantage} for {count} packets"
+                )?;
+            }
+            LossKind::ClockDisorder => write!(
+                f,
+                "node {node}: intervals of {vantage} overlap by {:.3} s, the clock was set back",
+                *count as f64 / 1e6
+            )?,
+        }
+        write!(f, " (from {})", self.from)
+    }
+}
+
+type Hook<'a> = (
+    &'a str,
+    Vantage,
+    Option<&'a str>,
+    Option<trace_schema::flows::Direction>,
+);
+
+fn hook(row: &LedgerRow) -> Hook<'_> {
+    (
+        &row.node,
+        row.vantage,
+        row.interface.as_deref(),
+        row.direction,
+    )
+}
+
+fn interval(row: &LedgerRow) -> Window {
+    Window {
+        from_us: row.interval_start_us,
+        to_us: row.interval_end_us,
+    }
+}
+
+/// Joins windows that follow each other.
+fn joined(mut windows: Vec<Window>) -> Vec<Window> {
+    windows.sort_unstable();
+    let mut joined: Vec<Window> = Vec::new();
+    for window in windows {
+        match joined.last_mut() {
+            Some(last) if window.from_us - last.to_us <= SEAM_US => *last = last.cover(window),
+            _ => joined.push(window),
+        }
+    }
+    joined
+}

@@ -1,0 +1,339 @@
+//! Sums over judged spells: by policy, by pod, leak windows; and what losses do to a pass.
+//!
+//! A loss is weighed against the policies whose connections it could have hidden: one at a pod's
+//! hook against every policy with pods on that node, one at a wire or a tunnel against those with
+//! connections through that node at the time. It never makes a failure better.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::coverage::{Loss, LossKind};
+use super::egress::{Bench, Judged, Options};
+use super::evidence::Window;
+use super::failover::failovers;
+use super::peers::{PeerCheck, PeerVerdict};
+use super::report::{
+    EgressReport, LeakWindow, Moment, NotJudged, PodRollup, PolicyRollup, SeenExit, Tally,
+};
+use super::tuple::FiveTuple;
+use super::{Outcome, Verdict};
+use crate::policy::Expectation;
+
+/// Version of the report document.
+const REPORT_VERSION: u32 = 1;
+
+/// Spells that fail alike and lie closer than this are one leak window.
+const WINDOW_PAUSE_US: i64 = 5_000_000;
+
+/// How near to a policy's connections a loss at a wire must be to concern them.
+const LOSS_SLACK_US: i64 = 1_000_000;
+
+pub(crate) fn report(
+    mut judged: Vec<Judged>,
+    not_judged: NotJudged,
+    peers: Option<PeerCheck>,
+    bench: &Bench<'_>,
+    options: &Options,
+) -> EgressReport {
+    judged.sort_by(|a, b| order(a).cmp(&order(b)));
+    number_connections(&mut judged);
+    let losses: Vec<Loss> = bench
+        .coverage
+        .losses
+        .iter()
+        .filter(|loss| {
+            options.focus.is_empty()
+                || options
+                    .focus
+                    .iter()
+                    .any(|focus| focus.window.touches(&loss.window(), 0))
+        })
+        .cloned()
+        .collect();
+    let policies: Vec<PolicyRollup> = grouped(&judged, |one| one.spell.policy.clone())
+        .into_iter()
+        .map(|(policy, judged)| policy_rollup(policy, &judged, &losses, peers.as_ref(), bench))
+        .collect();
+    let pods = grouped(&judged, |one| {
+        (one.spell.pod.clone(), one.spell.node.clone())
+    })
+    .into_iter()
+    .map(|((pod, node), judged)| pod_rollup(pod, node, &judged))
+    .collect();
+    EgressReport {
+        schema_version: REPORT_VERSION,
+        result: policies
+            .iter()
+            .map(|policy| policy.result)
+            .max()
+            .unwrap_or(Outcome::Inconclusive),
+        verdicts: tallies(&judged.iter().collect::<Vec<_>>()),
+        policies,
+        pods,
+        leak_windows: leak_windows(&judged),
+        failovers: failovers(&judged),
+        anomalies: restless_exits(&judged, bench.demands.cluster.change_times()),
+        not_judged,
+        losses,
+        peers,
+        connections: options
+            .list_connections
+            .then(|| judged.into_iter().map(|one| one.spell).collect()),
+    }
+}
+
+/// Reports list spells in order of time, then by what names them.
+fn order(one: &Judged) -> impl Ord {
+    let spell = &one.spell;
+    (
+        spell.first,
+        spell.pod.clone(),
+        one.tuple,
+        spell.last,
+        spell.verdict,
+        spell.exit.clone(),
+        spell.connection,
+    )
+}
+
+/// Numbers connections in the order of the report, from 1.
+fn number_connections(judged: &mut [Judged]) {
+    let mut numbers: BTreeMap<usize, usize> = BTreeMap::new();
+    for one in judged {
+        let next = numbers.len() + 1;
+        one.spell.connection = *numbers.entry(one.spell.connection).or_insert(next);
+    }
+}
+
+fn grouped<K: Ord>(judged: &[Judged], key: impl Fn(&Judged) -> K) -> BTreeMap<K, Vec<&Judged>> {
+    let mut groups: BTreeMap<K, Vec<&Judged>> = BTreeMap::new();
+    for one in judged {
+        groups.entry(key(one)).or_default().push(one);
+    }
+    groups
+}
+
+fn tallies(judged: &[&Judged]) -> BTreeMap<&'static str, Tally> {
+    let mut counted: HashSet<(Verdict, usize)> = HashSet::new();
+    let mut tallies: BTreeMap<&'static str, Tally> = BTreeMap::new();
+    for one in judged {
+        let tally = tallies.entry(one.spell.verdict.name()).or_default();
+        tally.add(one.spell.bytes, one.spell.packets);
+        tally.connections += u64::from(counted.insert((one.spell.verdict, one.spell.connection)));
+    }
+    tallies
+}
+
+fn span(judged: &[&Judged]) -> Window {
+    judged
+        .iter()
+        .map(|one| Window {
+            from_us: one.spell.first.0,
+            to_us: one.spell.last.0,
+        })
+        .reduce(Window::cover)
+        .unwrap_or(Window {
+            from_us: 0,
+            to_us: 0,
+        })
+}
+
+fn policy_rollup(
+    policy: String,
+    judged: &[&Judged],
+    losses: &[Loss],
+    peers: Option<&PeerCheck>,
+    bench: &Bench<'_>,
+) -> PolicyRollup {
+    let seen = span(judged);
+    let mut because = doubts(judged, losses, bench);
+    because.extend(peer_doubts(judged, peers));
+    let worst = judged.iter().map(|one| one.spell.verdict.outcome()).max();
+    let result = worst.unwrap_or(Outcome::Inconclusive);
+    let expected: BTreeSet<(i64, &String)> = judged
+        .iter()
+        .map(|one| (one.expected.since_us, &one.spell.expected))
+        .collect();
+    let mut expected: Vec<String> = expected.into_iter().map(|(_, text)| text.clone()).collect();
+    let mut listed = HashSet::new();
+    expected.retain(|text| listed.insert(text.clone()));
+    let exits: BTreeSet<SeenExit> = judged
+        .iter()
+        .filter_map(|one| one.spell.exit.clone())
+        .collect();
+    PolicyRollup {
+        policy,
+        result: if because.is_empty() {
+            result
+        } else {
+            result.max(Outcome::Inconclusive)
+        },
+        inconclusive_because: because,
+        expected,
+        exits: exits.into_iter().collect(),
+        verdicts: tallies(judged),
+        first: Moment(seen.from_us),
+        last: Moment(seen.to_us),
+    }
+}
+
+/// Losses that could hide a failure of these connections, with their bounds.
+fn doubts(judged: &[&Judged], losses: &[Loss], bench: &Bench<'_>) -> Vec<String> {
+    let seen = span(judged);
+    let pod_nodes: BTreeSet<&str> = judged.iter().map(|one| one.spell.node.as_str()).collect();
+    let exit_nodes: BTreeSet<&str> = judged
+        .iter()
+        .filter_map(|one| one.spell.exit.as_ref().map(|exit| exit.node.as_str()))
+        .collect();
+    let probed: BTreeSet<&str> = bench.coverage.nodes().collect();
+    let mut because: Vec<String> = pod_nodes
+        .iter()
+        .filter(|node| !probed.contains(**node) && !node.is_empty())
+        .map(|node| format!("node {node} has no books: its pods' connections may have gone unseen"))
+        .collect();
+    let services: BTreeSet<FiveTuple> = judged.iter().map(|one| service(one)).collect();
+    let unpaired = |loss: &Loss| {
+        services.iter().any(|service| {
+            bench
+                .exits
+                .strays(service, loss.window(), 0)
+                .any(|stray| *stray.node == loss.node)
+        })
+    };
+    let mut sums: BTreeMap<(&str, &str, LossKind), Loss> = BTreeMap::new();
+    for loss in losses {
+        let node = loss.node.as_str();
+        let near = loss.window().touches(&seen, LOSS_SLACK_US);
+        let concerned = match (loss.vantage, loss.kind) {
+            (vantage, LossKind::HookMisses) => vantage == "pod" && pod_nodes.contains(node) && near,
+            (_, LossKind::PairingAmbiguous) => near && unpaired(loss),
+            ("pod", _) => pod_nodes.contains(node) || (exit_nodes.contains(node) && near),
+            ("wire" | "tunnel", _) => {
+                near && (pod_nodes.contains(node) || exit_nodes.contains(node))
+            }
+            _ => false,
+        };
+        if !concerned {
+            continue;
+        }
+        sums.entry((node, loss.vantage, loss.kind))
+            .and_modify(|sum| {
+                sum.count += loss.count;
+                sum.from = sum.from.min(loss.from);
+            })
+            .or_insert_with(|| loss.clone());
+    }
+    because.extend(sums.values().map(ToString::to_string));
+    because
+}
+
+/// The destination of a connection after translation, as unpaired wire flows are looked up.
+fn service(one: &Judged) -> FiveTuple {
+    let after = one.post.unwrap_or(one.tuple);
+    FiveTuple {
+        src: after.dst,
+        src_port: 0,
+        ..after
+    }
+}
+
+fn peer_doubts(judged: &[&Judged], peers: Option<&PeerCheck>) -> Vec<String> {
+    let contradicted = judged
+        .iter()
+        .filter(|one| one.spell.peer == Some(PeerVerdict::Contradicted))
+        .count();
+    let mut because = Vec::new();
+    if contradicted > 0 {
+        because.push(format!(
+            "the outside server never saw {contradicted} of the exits"
+        ));
+    }
+    if let Some(unexplained) = peers
+        .map(|peers| peers.unexplained)
+        .filter(|&count| count > 0)
+    {
+        because.push(format!(
+            "the outside server saw {unexplained} peers that left by no wire"
+        ));
+    }
+    because
+}
+
+fn pod_rollup(pod: String, node: String, judged: &[&Judged]) -> PodRollup {
+    let seen = span(judged);
+    let policies: BTreeSet<&String> = judged.iter().map(|one| &one.spell.policy).collect();
+    PodRollup {
+        pod,
+        node,
+        policies: policies.into_iter().cloned().collect(),
+        verdicts: tallies(judged),
+        first: Moment(seen.from_us),
+        last: Moment(seen.to_us),
+    }
+}
+
+fn leak_windows(judged: &[Judged]) -> Vec<LeakWindow> {
+    let failing = |one: &&Judged| one.spell.verdict.outcome() == Outcome::Fail;
+    let mut windows: Vec<(LeakWindow, HashSet<usize>)> = Vec::new();
+    let mut open: BTreeMap<(&str, &str, Verdict), usize> = BTreeMap::new();
+    for one in judged.iter().filter(failing) {
+        let spell = &one.spell;
+        let key = (spell.pod.as_str(), spell.policy.as_str(), spell.verdict);
+        let current = open
+            .get(&key)
+            .copied()
+            .filter(|&index| spell.first.0 - windows[index].0.last.0 <= WINDOW_PAUSE_US);
+        let index = current.unwrap_or_else(|| {
+            windows.push((new_window(one), HashSet::new()));
+            open.insert(key, windows.len() - 1);
+            windows.len() - 1
+        });
+        let (window, connections) = &mut windows[index];
+        window.last = window.last.max(spell.last);
+        window.tally.add(spell.bytes, spell.packets);
+        if connections.insert(spell.connection) {
+            window.tally.connections += 1;
+            window.in_grace += u64::from(spell.in_grace);
+        }
+        if window.exit != spell.exit {
+            window.exit = None;
+        }
+    }
+    windows.into_iter().map(|(window, _)| window).collect()
+}
+
+fn new_window(one: &Judged) -> LeakWindow {
+    LeakWindow {
+        pod: one.spell.pod.clone(),
+        policy: one.spell.policy.clone(),
+        verdict: one.spell.verdict,
+        exit: one.spell.exit.clone(),
+        first: one.spell.first,
+        last: one.spell.last,
+        tally: Tally::default(),
+        in_grace: 0,
+    }
+}
+
+/// Pods that several policies select keep one exit while nothing changes; those that do not.
+fn restless_exits(judged: &[Judged], changes: &[i64]) -> Vec<String> {
+    let mut last: BTreeMap<(&str, &str), (&SeenExit, Moment)> = BTreeMap::new();
+    let mut found = BTreeSet::new();
+    for one in judged {
+        let several = matches!(one.expected.expectation, Expectation::OneOf(_));
+        let Some(exit) = one.spell.exit.as_ref().filter(|_| several) else {
+            continue;
+        };
+        let key = (one.spell.pod.as_str(), one.spell.policy.as_str());
+        if let Some((before, at)) = last.insert(key, (exit, one.spell.first)) {
+            let no_event = changes.partition_point(|&change| change <= at.0)
+                == changes.partition_point(|&change| change <= one.spell.first.0);
+            if before != exit && no_event {
+                found.insert(format!(
+                    "{}: exit changed from {before} to {exit} at {} without a change of policy",
+                    one.spell.pod, one.spell.first
+                ));
+            }
+        }
+    }
+    found.into_iter().collect()
+}
