@@ -1,2 +1,0 @@
-//! The lab datapath.
-#![no_std]
