@@ -1,0 +1,186 @@
+//! `weighbridge egress`: reads a dataset, its objects and its runs, and prints the verdicts.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use trace_schema::flows::FlowRow;
+use trace_schema::ledger::LedgerRow;
+use trace_schema::objects::ObjectRow;
+use trace_schema::snat::SnatRow;
+
+use crate::cli::{EgressArgs, EgressFormat};
+use crate::input::manifest::{Run, read_runs};
+use crate::input::objects::read_folder;
+use crate::input::traces::{Dataset, Filter};
+use crate::objects::History;
+use crate::policy::{Engine, EngineOptions};
+use crate::report;
+use crate::verdict::cluster::Objects;
+use crate::verdict::egress::Focus;
+use crate::verdict::evidence::Window;
+use crate::verdict::peers::{PeerSighting, read_peers};
+use crate::verdict::{EgressReport, Evidence, Options, assess};
+
+/// Kinds of objects that are egress policies.
+const POLICY_KINDS: [&str; 4] = [
+    "Egress",
+    "CiliumEgressGatewayPolicy",
+    "EgressIP",
+    "StaticGatewayConfiguration",
+];
+
+/// Runs the command.
+pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
+    let dataset = Dataset::open(&args.dataset)?;
+    let all_runs = read_runs(&dataset.runs_dir())?;
+    let runs = chosen_runs(&all_runs, &args.runs)?;
+    let objects = object_rows(&dataset, args.objects.as_deref())?;
+    let has_policies = objects
+        .iter()
+        .any(|row| POLICY_KINDS.contains(&row.kind.as_str()));
+    let history = History::new(objects).context("objects")?;
+    let options = EngineOptions {
+        except_cidrs: args.except_cidrs.clone(),
+        ..Default::default()
+    };
+    let cluster = Objects {
+        engine: Engine::new(&history, options)?,
+        history: &history,
+        has_policies,
+    };
+    let evidence =
+        read_evidence(&dataset).with_context(|| format!("dataset {}", args.dataset.display()))?;
+    let options = Options {
+        focus: focus(args, &runs),
+        pods: args.pods.clone(),
+        policies: args.policies.clone(),
+        grace_us: i64::try_from(args.grace.as_micros()).unwrap_or(i64::MAX),
+        runs: runs.iter().map(|run| window(run)).collect(),
+        peers: args.peers.as_deref().map(peer_log).transpose()?,
+        list_connections: args.connections,
+    };
+    let Some(mut report) = assess(&evidence, &cluster, &options) else {
+        eprintln!(
+            "weighbridge: no egress connection matches: nothing was judged, so nothing passes"
+        );
+        return Ok(super::INCONCLUSIVE);
+    };
+    add_lints(&mut report, &cluster);
+    super::print(&render(&report, args)?)?;
+    Ok(report.result.exit_code())
+}
+
+fn render(report: &EgressReport, args: &EgressArgs) -> anyhow::Result<String> {
+    Ok(match args.format {
+        EgressFormat::Table => report::table::egress(report),
+        EgressFormat::Json => report::json::render(report).context("JSON")?,
+        EgressFormat::Junit => report::junit::egress(report).context("JUnit")?,
+    })
+}
+
+fn add_lints(report: &mut EgressReport, cluster: &Objects<'_>) {
+    let mut lints: Vec<String> = cluster
+        .engine
+        .lints()
+        .into_iter()
+        .map(|lint| format!("{}: {}", lint.policy, lint.message))
+        .collect();
+    lints.sort();
+    lints.dedup();
+    report.anomalies.extend(lints);
+}
+
+/// The runs that were asked for, or all.
+fn chosen_runs<'a>(runs: &'a [Run], ids: &[String]) -> anyhow::Result<Vec<&'a Run>> {
+    if let Some(id) = ids
+        .iter()
+        .find(|id| runs.iter().all(|run| run.manifest.id != **id))
+    {
+        let known: Vec<&str> = runs.iter().map(|run| run.manifest.id.as_str()).collect();
+        let known = if known.is_empty() {
+            "no runs".to_owned()
+        } else {
+            known.join(", ")
+        };
+        bail!("--run {id}: the dataset has {known}");
+    }
+    Ok(runs
+        .iter()
+        .filter(|run| ids.is_empty() || ids.contains(&run.manifest.id))
+        .collect())
+}
+
+fn window(run: &Run) -> Window {
+    Window {
+        from_us: run.manifest.start_us,
+        to_us: run.manifest.end_us,
+    }
+}
+
+/// What `--run`, `--from` and `--to` leave; everything if none is given.
+fn focus(args: &EgressArgs, runs: &[&Run]) -> Vec<Focus> {
+    let from_us = args.from.map_or(i64::MIN, |from| from.0);
+    let to_us = args.to.map_or(i64::MAX, |to| to.0);
+    let bounded = |window: Window| Window {
+        from_us: window.from_us.max(from_us),
+        to_us: window.to_us.min(to_us),
+    };
+    if args.runs.is_empty() {
+        let whole = Focus {
+            window: Window { from_us, to_us },
+            pod: None,
+            server: None,
+        };
+        return if args.from.or(args.to).is_some() {
+            vec![whole]
+        } else {
+            Vec::new()
+        };
+    }
+    runs.iter()
+        .map(|run| Focus {
+            window: bounded(window(run)),
+            pod: run.manifest.client_pod.clone(),
+            server: run
+                .manifest
+                .server_address
+                .as_deref()
+                .and_then(|text| text.parse().ok()),
+        })
+        .collect()
+}
+
+fn object_rows(dataset: &Dataset, folder: Option<&Path>) -> anyhow::Result<Vec<ObjectRow>> {
+    let mut rows: Vec<ObjectRow> = dataset
+        .rows::<ObjectRow>(&Filter::default())
+        .collect::<Result<_, _>>()?;
+    if let Some(folder) = folder {
+        rows.extend(read_folder(folder)?);
+    }
+    Ok(rows)
+}
+
+fn peer_log(path: &Path) -> anyhow::Result<Vec<PeerSighting>> {
+    let text = fs::read_to_string(path).with_context(|| format!("--peers {}", path.display()))?;
+    read_peers(&text).with_context(|| format!("--peers {}", path.display()))
+}
+
+/// Two passes over the flows: pods first, then what uplinks and tunnels saw of their connections.
+fn read_evidence(dataset: &Dataset) -> anyhow::Result<Evidence> {
+    let filter = Filter::default();
+    let mut evidence = Evidence::default();
+    for row in dataset.rows::<LedgerRow>(&filter) {
+        evidence.add_ledger(&row?);
+    }
+    for row in dataset.rows::<SnatRow>(&filter) {
+        evidence.add_snat(&row?)?;
+    }
+    for row in dataset.rows::<FlowRow>(&filter) {
+        evidence.add_flow(&row?)?;
+    }
+    for row in dataset.rows::<FlowRow>(&filter) {
+        evidence.add_node_flow(&row?)?;
+    }
+    Ok(evidence)
+}

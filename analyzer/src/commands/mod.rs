@@ -1,0 +1,51 @@
+//! The commands: they read, let the pure core judge, and print.
+//!
+//! Whatever goes wrong is an error of one line that names the file, field or flag; the core's
+//! findings become the exit code.
+
+use std::io::{self, Write};
+
+use crate::cli::{Cli, Command};
+
+mod egress;
+mod inspect;
+
+/// Exit code for bad use and bad input.
+pub const BAD_INPUT: u8 = 2;
+
+/// Exit code for evidence that does not suffice.
+pub const INCONCLUSIVE: u8 = 3;
+
+/// Runs a command; the result is the process's exit code.
+pub fn run(cli: Cli) -> anyhow::Result<u8> {
+    match cli.command {
+        Command::Egress(args) => egress::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    }
+}
+
+/// Prints a whole report. A reader that closed the pipe has seen what it wanted.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("standard output"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An error and its causes as one line; a cause that the text before it quotes is not repeated.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if line.is_empty() {
+            line = text;
+        } else if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+    }
+    line
+}
