@@ -86,9 +86,16 @@ pub fn display(command: &Command) -> String {
         let value = value?.to_string_lossy().replace('\u{1f}', " ");
         Some(format!("{}={}", name.to_string_lossy(), quote(&value)))
     });
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
     variables
-        .chain(words.map(|word| quote(&word.to_string_lossy())))
+        .chain([words(command)])
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn words(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| quote(&word.to_string_lossy()))
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -99,7 +106,7 @@ fn announce(command: &Command) {
 
 fn succeeded(command: &Command, status: ExitStatus) -> anyhow::Result<()> {
     if !status.success() {
-        bail!("`{}` failed ({status})", display(command));
+        bail!("`{}` failed ({status})", words(command));
     }
     Ok(())
 }

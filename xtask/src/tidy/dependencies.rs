@@ -38,7 +38,7 @@ const RULES: [Rule; 5] = [
         package: "probe-ebpf",
         workspace: &["probe-abi"],
         only: Some(&["aya-ebpf", "aya-log-ebpf", "zerocopy"]),
-        never: &["aya", "tokio"],
+        never: &["tokio"],
     },
     Rule {
         package: "probe-user",

@@ -1,0 +1,4 @@
+//! End-to-end tests: the eBPF programs by test runs, and the pipeline from packets to verdicts.
+
+mod pipeline;
+mod programs;

@@ -1,0 +1,3 @@
+//! From packets to Parquet to verdicts.
+
+mod duckdb;

@@ -1,0 +1,73 @@
+//! DuckDB reads the dataset as anyone would, and finds what the rows add up to.
+//!
+//! DuckDB is the independent witness: it knows the files only as Hive-partitioned Parquet. The
+//! expected sums come from the reader that the analyzer uses.
+
+mod dataset;
+mod expected;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::workspace_root;
+
+/// Sums by name; absent where there was nothing to add up.
+type Totals = BTreeMap<String, Option<i64>>;
+
+#[test]
+fn duckdb_finds_the_totals_of_every_table() {
+    let folder = tempfile::tempdir().unwrap();
+    dataset::write(folder.path());
+    assert_same_totals(folder.path());
+}
+
+#[test]
+fn duckdb_reads_a_merged_file_as_the_files_it_came_from() {
+    let folder = tempfile::tempdir().unwrap();
+    dataset::write(folder.path());
+    let before = duckdb_totals(folder.path());
+    dataset::merge_flows(folder.path());
+    assert_eq!(duckdb_totals(folder.path()), before);
+    assert_same_totals(folder.path());
+}
+
+/// Asks DuckDB and the reader the same questions of a dataset; panics where an answer differs or a
+/// table is empty.
+pub fn assert_same_totals(dataset: &Path) {
+    let found = duckdb_totals(dataset);
+    let expected = expected::totals(dataset);
+    assert_eq!(found, expected);
+    for (table, totals) in &found {
+        assert!(totals["rows"] > Some(0), "{table} is empty");
+    }
+}
+
+fn duckdb_totals(dataset: &Path) -> BTreeMap<String, Totals> {
+    let source = workspace_root().join("tests/e2e/pipeline");
+    let queries = ["flows", "ledger", "objects", "snat"]
+        .map(|table| source.join(format!("totals/{table}.sql")));
+    let output = Command::new(python())
+        .arg(source.join("duckdb_totals.py"))
+        .arg(dataset)
+        .args(queries)
+        .output()
+        .expect("DuckDB's python runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The Python that has DuckDB.
+fn python() -> PathBuf {
+    let named = std::env::var_os("WEIGHBRIDGE_DUCKDB_PYTHON").map(PathBuf::from);
+    let python = named.unwrap_or_else(|| workspace_root().join("target/tools/duckdb/bin/python3"));
+    assert!(
+        python.exists(),
+        "DuckDB is not set up: run `cargo xtask test --only duckdb`"
+    );
+    python
+}

@@ -1,0 +1,217 @@
+//! The sums that the queries ask for, from the reader that the analyzer uses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use trace_schema::Record;
+use trace_schema::file;
+use trace_schema::flows::{Direction, FlowRow};
+use trace_schema::ledger::{LedgerRow, Vantage};
+use trace_schema::objects::{ObjectEvent, ObjectRow};
+use trace_schema::snat::{Method, SnatRow};
+
+use super::Totals;
+
+/// What every table of a dataset holds.
+pub fn totals(dataset: &Path) -> BTreeMap<String, Totals> {
+    [
+        ("flows", flows(dataset)),
+        ("ledger", ledger(dataset)),
+        ("objects", objects(dataset)),
+        ("snat", snat(dataset)),
+    ]
+    .map(|(table, totals)| (table.to_owned(), totals))
+    .into()
+}
+
+fn flows(dataset: &Path) -> Totals {
+    let table = Table::<FlowRow>::read(dataset);
+    let mut totals = table.partitions();
+    totals.extend(named([
+        (
+            "src_addresses",
+            table.distinct(|row| row.src_address.clone()),
+        ),
+        ("bytes", table.sum(|row| row.bytes)),
+        ("packets", table.sum(|row| row.packets)),
+        ("buffers", table.sum(|row| row.buffers)),
+        ("buffer_bytes", table.sum(|row| row.buffer_bytes)),
+        ("src_ports", table.sum(|row| i64::from(row.src_port))),
+        ("sampled", table.count(|row| row.srtt_us.is_some())),
+        ("srtt_us", table.sum_of_some(|row| row.srtt_us)),
+        ("pod_rows", table.count(|row| row.vantage == Vantage::Pod)),
+        (
+            "egress_rows",
+            table.count(|row| row.direction == Direction::Egress),
+        ),
+        (
+            "first_seen_us",
+            table.rows.iter().map(|row| row.first_seen_us).min(),
+        ),
+        (
+            "last_seen_us",
+            table.rows.iter().map(|row| row.last_seen_us).max(),
+        ),
+    ]));
+    totals
+}
+
+fn snat(dataset: &Path) -> Totals {
+    let table = Table::<SnatRow>::read(dataset);
+    let mut totals = table.partitions();
+    totals.extend(named([
+        (
+            "post_src_addresses",
+            table.distinct(|row| row.post.src_address.clone()),
+        ),
+        ("paired", table.count(|row| row.pre.is_some())),
+        (
+            "translated",
+            table.count(|row| row.translated == Some(true)),
+        ),
+        (
+            "by_fingerprint",
+            table.count(|row| row.method == Method::Fingerprint),
+        ),
+        ("buffers", table.sum(|row| row.buffers)),
+        (
+            "post_src_ports",
+            table.sum(|row| i64::from(row.post.src_port)),
+        ),
+        (
+            "pre_src_ports",
+            table.sum_of_some(|row| row.pre.as_ref().map(|pre| i64::from(pre.src_port))),
+        ),
+        (
+            "first_seen_us",
+            table.rows.iter().map(|row| row.first_seen_us).min(),
+        ),
+        (
+            "last_seen_us",
+            table.rows.iter().map(|row| row.last_seen_us).max(),
+        ),
+    ]));
+    totals
+}
+
+fn ledger(dataset: &Path) -> Totals {
+    let table = Table::<LedgerRow>::read(dataset);
+    let mut totals = table.partitions();
+    totals.extend(named([
+        ("with_interface", table.count(|row| row.interface.is_some())),
+        ("counted_packets", table.sum(|row| row.counted.packets)),
+        ("counted_bytes", table.sum(|row| row.counted.bytes)),
+        ("overflow_packets", table.sum(|row| row.overflow.packets)),
+        ("non_ip_buffers", table.sum(|row| row.non_ip.buffers)),
+        (
+            "ip_unparsed_buffer_bytes",
+            table.sum(|row| row.ip_unparsed.buffer_bytes),
+        ),
+        (
+            "kernel_packets",
+            table.sum_of_some(|row| row.kernel_packets),
+        ),
+        ("kernel_bytes", table.sum_of_some(|row| row.kernel_bytes)),
+        (
+            "with_drops",
+            table.count(|row| row.dropped_behind_packets.is_some()),
+        ),
+        ("pairing_missed", table.sum(|row| row.pairing_missed)),
+        (
+            "interval_start_us",
+            table.rows.iter().map(|row| row.interval_start_us).min(),
+        ),
+        (
+            "interval_end_us",
+            table.rows.iter().map(|row| row.interval_end_us).max(),
+        ),
+    ]));
+    totals
+}
+
+fn objects(dataset: &Path) -> Totals {
+    let table = Table::<ObjectRow>::read(dataset);
+    let mut totals = table.partitions();
+    totals.extend(named([
+        ("uids", table.distinct(|row| row.uid.clone())),
+        ("namespaced", table.count(|row| row.namespace.is_some())),
+        (
+            "deleted",
+            table.count(|row| row.event == ObjectEvent::Deleted),
+        ),
+        ("object_bytes", table.sum(|row| row.object.len() as i64)),
+        (
+            "observed_at_us",
+            table.rows.iter().map(|row| row.observed_at_us).min(),
+        ),
+    ]));
+    totals
+}
+
+fn named<const N: usize>(values: [(&str, Option<i64>); N]) -> Totals {
+    values.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// The rows of a table, and the partitions that they stood in.
+struct Table<R> {
+    rows: Vec<R>,
+    dates: BTreeSet<PathBuf>,
+    nodes: BTreeSet<PathBuf>,
+}
+
+impl<R: Record> Table<R> {
+    fn read(dataset: &Path) -> Self {
+        let mut table = Self {
+            rows: Vec::new(),
+            dates: BTreeSet::new(),
+            nodes: BTreeSet::new(),
+        };
+        for date in entries(&dataset.join(R::TABLE)) {
+            for node in entries(&date) {
+                for path in entries(&node) {
+                    for rows in file::open::<R>(&path).unwrap().rows().unwrap() {
+                        table.rows.extend(rows.unwrap());
+                    }
+                }
+                table.nodes.insert(node.file_name().unwrap().into());
+            }
+            table.dates.insert(date);
+        }
+        table
+    }
+
+    fn partitions(&self) -> Totals {
+        named([
+            ("rows", self.count(|_| true)),
+            ("dates", Some(self.dates.len() as i64)),
+            ("nodes", Some(self.nodes.len() as i64)),
+        ])
+    }
+
+    fn count(&self, keep: impl Fn(&R) -> bool) -> Option<i64> {
+        Some(self.rows.iter().filter(|row| keep(row)).count() as i64)
+    }
+
+    fn distinct(&self, key: impl Fn(&R) -> String) -> Option<i64> {
+        Some(self.rows.iter().map(key).collect::<BTreeSet<_>>().len() as i64)
+    }
+
+    fn sum(&self, value: impl Fn(&R) -> i64) -> Option<i64> {
+        self.sum_of_some(|row| Some(value(row)))
+    }
+
+    /// As SQL adds up: nothing at all where no row has a value.
+    fn sum_of_some(&self, value: impl Fn(&R) -> Option<i64>) -> Option<i64> {
+        self.rows
+            .iter()
+            .filter_map(value)
+            .reduce(|sum, value| sum + value)
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let list = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let mut entries: Vec<_> = list.map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries
+}
