@@ -1,3 +1,9 @@
 //! What the analyzer reads: datasets, objects and the tools' own files.
+//!
+//! Only here does the analyzer touch files; everything behind takes rows and returns findings.
 
+pub mod inspection;
+pub mod iperf3;
+pub mod manifest;
 pub mod objects;
+pub mod traces;

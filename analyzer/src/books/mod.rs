@@ -1,0 +1,182 @@
+//! The books of a dataset: whether every packet that the kernel counted stands somewhere.
+//!
+//! Three questions, each with all its figures: does an uplink's count equal the kernel's
+//! ([`Account`]), do the rows of `flows` add up to what the ledger says was counted
+//! ([`FlowSum`]), and was somebody watching all the time ([`Gap`])? What was lost is summed beside
+//! them ([`Loss`]). Pure: rows come in, a report comes out, in any order of rows the same.
+
+mod balance;
+mod coverage;
+pub mod holdings;
+mod sums;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use trace_schema::flows::{Direction, FlowRow};
+use trace_schema::ledger::{Count, LedgerRow, Vantage};
+
+pub use balance::{Account, Basis, Residual};
+pub use coverage::{Gap, Watch};
+pub use sums::{FlowSum, Loss};
+
+use sums::{add_count, flow_sum};
+
+/// What the books are kept by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct Series {
+    /// Node.
+    pub node: String,
+    /// Vantage.
+    pub vantage: Vantage,
+    /// Interface; absent at the `pod` vantage.
+    pub interface: Option<String>,
+    /// Direction; absent at `wire`.
+    pub direction: Option<Direction>,
+}
+
+/// What a comparison of two sums says. The greater of two is the worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// They agree, within what the boundary and drops behind the hook leave open.
+    Balanced,
+    /// There is not enough to compare.
+    Inconclusive,
+    /// They differ by more than anything known explains.
+    Off,
+}
+
+/// The books of a dataset.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BooksReport {
+    /// The worst of all accounts and sums; inconclusive where there are none.
+    pub balance: Balance,
+    /// Every uplink against the kernel's counters.
+    pub accounts: Vec<Account>,
+    /// Every vantage's `flows` against its ledger.
+    pub flow_sums: Vec<FlowSum>,
+    /// When each hook was watching.
+    pub watches: Vec<Watch>,
+    /// Spans in which a hook was not.
+    pub gaps: Vec<Gap>,
+    /// What was lost, by node and vantage.
+    pub losses: Vec<Loss>,
+}
+
+/// Takes in rows and keeps what the report needs: some dozen bytes an interval and series.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    ledger: BTreeMap<Series, Vec<Entry>>,
+    flows: BTreeMap<Series, BTreeMap<i64, Count>>,
+    losses: BTreeMap<(String, Vantage), Loss>,
+}
+
+/// What the books keep of a ledger row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Entry {
+    start_us: i64,
+    end_us: i64,
+    counted: Count,
+    /// Counted, turned away and not understood: all that passed the hook.
+    passed: Count,
+    link_header_bytes: i64,
+    kernel: Option<(i64, i64)>,
+    boundary: (i64, i64),
+    dropped_behind: Option<i64>,
+}
+
+impl Books {
+    /// Takes in a row of `ledger`.
+    pub fn add_ledger(&mut self, row: &LedgerRow) {
+        let series = Series {
+            node: row.node.clone(),
+            vantage: row.vantage,
+            interface: row.interface.clone(),
+            direction: row.direction,
+        };
+        let loss = self.losses.entry((row.node.clone(), row.vantage));
+        loss.or_insert_with(|| Loss::none(&row.node, row.vantage))
+            .add(row);
+        self.ledger.entry(series).or_default().push(Entry::of(row));
+    }
+
+    /// Takes in a row of `flows`.
+    pub fn add_flow(&mut self, row: &FlowRow) {
+        let series = Series {
+            node: row.node.clone(),
+            vantage: row.vantage,
+            interface: row.interface.clone(),
+            direction: Some(row.direction),
+        };
+        let intervals = self.flows.entry(series).or_default();
+        let count = Count {
+            packets: row.packets,
+            bytes: row.bytes,
+            buffers: row.buffers,
+            buffer_bytes: row.buffer_bytes,
+        };
+        add_count(intervals.entry(row.interval_start_us).or_default(), count);
+    }
+
+    /// Draws the balance of all that was taken in.
+    pub fn report(&self) -> BooksReport {
+        let mut accounts = Vec::new();
+        let mut watches = Vec::new();
+        let mut gaps = Vec::new();
+        let mut flow_sums = Vec::new();
+        for (series, entries) in &self.ledger {
+            let mut entries = entries.clone();
+            entries.sort_by_key(|entry| (entry.start_us, entry.end_us));
+            let (watch, series_gaps) = coverage::watch(series, &entries);
+            watches.push(watch);
+            gaps.extend(series_gaps);
+            if series.vantage == Vantage::Uplink {
+                accounts.push(balance::account(series, &entries));
+            }
+            if series.vantage != Vantage::Wire {
+                flow_sums.push(flow_sum(series, &entries, self.flows.get(series)));
+            }
+        }
+        let unledgered = self
+            .flows
+            .iter()
+            .filter(|(series, _)| !self.ledger.contains_key(series));
+        flow_sums.extend(unledgered.map(|(series, flows)| flow_sum(series, &[], Some(flows))));
+        flow_sums.sort_by(|one, other| one.series.cmp(&other.series));
+        let balances = accounts.iter().map(|account| account.balance);
+        let balances = balances.chain(flow_sums.iter().map(|sum| sum.balance));
+        let balance = balances.max().unwrap_or(Balance::Inconclusive);
+        let losses = self.losses.values().cloned().collect();
+        BooksReport {
+            balance,
+            accounts,
+            flow_sums,
+            watches,
+            gaps,
+            losses,
+        }
+    }
+}
+
+impl Entry {
+    fn of(row: &LedgerRow) -> Self {
+        let mut passed = row.counted;
+        for count in [row.overflow, row.non_ip, row.ip_unparsed] {
+            add_count(&mut passed, count);
+        }
+        Self {
+            start_us: row.interval_start_us,
+            end_us: row.interval_end_us,
+            counted: row.counted,
+            passed,
+            link_header_bytes: i64::from(row.link_header_bytes),
+            kernel: row.kernel_packets.zip(row.kernel_bytes),
+            boundary: (
+                row.boundary_packets.unwrap_or_default(),
+                row.boundary_bytes.unwrap_or_default(),
+            ),
+            dropped_behind: row.dropped_behind_packets,
+        }
+    }
+}
