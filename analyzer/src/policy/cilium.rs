@@ -237,12 +237,12 @@ impl PartialEq for Routes {
 }
 
 /// Which of several gateways an endpoint uses.
-fn gateway_index(endpoint_uid: &str, gateways: usize) -> usize {
+pub(super) fn gateway_index(endpoint_uid: &str, gateways: usize) -> usize {
     fnv1a_32(endpoint_uid.as_bytes()) as usize % gateways
 }
 
 /// FNV-1a of 32 bits (draft-eastlake-fnv); the `fnv` crate has the one of 64.
-fn fnv1a_32(bytes: &[u8]) -> u32 {
+pub(super) fn fnv1a_32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })

@@ -230,6 +230,22 @@ impl fmt::Display for Exit {
     }
 }
 
+impl fmt::Display for Expectation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(exit) => write!(f, "{exit}"),
+            Self::OneOf(exits) => {
+                let exits: Vec<String> = exits.iter().map(Exit::to_string).collect();
+                write!(f, "one of: {}", exits.join(", "))
+            }
+            Self::Drop { reason } => write!(f, "dropped: {reason}"),
+            Self::Bypass { reason } => write!(f, "no gateway: {reason}"),
+            Self::Ambiguous => f.write_str("ambiguous"),
+            Self::Unknown { reason } => write!(f, "unknown: {reason}"),
+        }
+    }
+}
+
 impl PodIdentity {
     /// Names a pod by its UID.
     pub fn uid(uid: impl Into<String>) -> Self {
@@ -244,3 +260,6 @@ impl PodIdentity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
