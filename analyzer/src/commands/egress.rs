@@ -4,11 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use trace_schema::flows::FlowRow;
 use trace_schema::ledger::LedgerRow;
 use trace_schema::objects::ObjectRow;
 use trace_schema::snat::SnatRow;
 
+use super::runs::{self, RunFigures};
 use crate::cli::{EgressArgs, EgressFormat};
 use crate::input::manifest::{Run, read_runs};
 use crate::input::objects::read_folder;
@@ -20,7 +22,7 @@ use crate::verdict::cluster::Objects;
 use crate::verdict::egress::Focus;
 use crate::verdict::evidence::Window;
 use crate::verdict::peers::{PeerSighting, read_peers};
-use crate::verdict::{EgressReport, Evidence, Options, assess};
+use crate::verdict::{EgressReport, Evidence, Options, Outcome, assess};
 
 /// Kinds of objects that are egress policies.
 const POLICY_KINDS: [&str; 4] = [
@@ -67,15 +69,30 @@ pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
         return Ok(super::INCONCLUSIVE);
     };
     add_lints(&mut report, &cluster);
-    super::print(&render(&report, args)?)?;
-    Ok(report.result.exit_code())
+    let document = Document {
+        report,
+        runs: runs::read(&dataset, &runs)?,
+    };
+    super::print(&render(&document, args)?)?;
+    match document.runs.iter().find_map(RunFigures::trouble) {
+        Some(trouble) if document.report.result != Outcome::Fail => bail!(trouble),
+        _ => Ok(document.report.result.exit_code()),
+    }
 }
 
-fn render(report: &EgressReport, args: &EgressArgs) -> anyhow::Result<String> {
+/// What `--format json` prints: the report's fields, then the runs.
+#[derive(Debug, Serialize)]
+struct Document {
+    #[serde(flatten)]
+    report: EgressReport,
+    runs: Vec<RunFigures>,
+}
+
+fn render(document: &Document, args: &EgressArgs) -> anyhow::Result<String> {
     Ok(match args.format {
-        EgressFormat::Table => report::table::egress(report),
-        EgressFormat::Json => report::json::render(report).context("JSON")?,
-        EgressFormat::Junit => report::junit::egress(report).context("JUnit")?,
+        EgressFormat::Table => report::table::egress(&document.report, &document.runs),
+        EgressFormat::Json => report::json::render(document).context("JSON")?,
+        EgressFormat::Junit => report::junit::egress(&document.report).context("JUnit")?,
     })
 }
 

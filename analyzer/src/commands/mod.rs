@@ -9,6 +9,7 @@ use crate::cli::{Cli, Command};
 
 mod egress;
 mod inspect;
+pub mod runs;
 
 /// Exit code for bad use and bad input.
 pub const BAD_INPUT: u8 = 2;

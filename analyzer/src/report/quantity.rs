@@ -30,6 +30,15 @@ pub(crate) fn count(amount: i64) -> String {
     if amount < 0 { format!("-{text}") } else { text }
 }
 
+/// A rate with a decimal unit.
+pub(crate) fn rate(bits_per_second: f64) -> String {
+    match bits_per_second {
+        rate if rate >= 1e9 => format!("{:.2} Gbit/s", rate / 1e9),
+        rate if rate >= 1e6 => format!("{:.1} Mbit/s", rate / 1e6),
+        rate => format!("{:.1} kbit/s", rate / 1e3),
+    }
+}
+
 /// A length of time in the unit that suits it.
 pub(crate) fn duration(length_us: i64) -> String {
     match length_us.unsigned_abs() {

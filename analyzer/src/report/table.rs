@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use super::quantity::{bytes, count, duration};
+use super::quantity::{bytes, count, duration, rate};
+use crate::commands::runs::RunFigures;
+use crate::reconcile::{Agreement, Comparison};
 use crate::verdict::{EgressReport, LeakWindow, Moment, PeerCheck, Spell, Tally, Verdict};
 
 /// Columns of a terminal that every table fits.
@@ -16,7 +18,7 @@ const WIDTH: u16 = 100;
 const SHOWN: usize = 20;
 
 /// Renders a report.
-pub fn egress(report: &EgressReport) -> String {
+pub fn egress(report: &EgressReport, runs: &[RunFigures]) -> String {
     let mut text = String::new();
     policies(report, &mut text);
     pods(report, &mut text);
@@ -25,6 +27,7 @@ pub fn egress(report: &EgressReport) -> String {
     if let Some(spells) = &report.connections {
         connections(spells, &mut text);
     }
+    load_runs(runs, &mut text);
     if let Some(peers) = &report.peers {
         outside(peers, &mut text);
     }
@@ -212,6 +215,55 @@ fn connections(spells: &[Spell], text: &mut String) {
         "left as",
     ];
     let _ = writeln!(text, "Connections\n{}", table(&header, &[0, 4], rows));
+}
+
+fn load_runs(runs: &[RunFigures], text: &mut String) {
+    if runs.is_empty() {
+        return;
+    }
+    let row = |run: &RunFigures| {
+        let sum = |figure: fn(&Comparison) -> i64| -> i64 {
+            run.reconciliation
+                .totals
+                .iter()
+                .map(|total| figure(&total.comparison))
+                .sum()
+        };
+        vec![
+            run.run.clone(),
+            run.client_pod.clone().unwrap_or_default(),
+            run.goodput_bits_per_second
+                .map_or_else(|| "–".to_owned(), rate),
+            bytes(sum(|figures| figures.iperf3_bytes)),
+            bytes(sum(|figures| figures.payload_estimate_bytes)),
+            bytes(sum(|figures| figures.difference_bytes)),
+            run.trouble()
+                .unwrap_or_else(|| agreement(run.reconciliation.agreement).to_owned()),
+        ]
+    };
+    let header = [
+        "run",
+        "client",
+        "goodput",
+        "iperf3's bytes",
+        "probe's",
+        "difference",
+        "they",
+    ];
+    let rows = runs.iter().map(row).collect();
+    let _ = writeln!(
+        text,
+        "Load runs (payload)\n{}",
+        table(&header, &[2, 3, 4, 5], rows)
+    );
+}
+
+fn agreement(agreement: Agreement) -> &'static str {
+    match agreement {
+        Agreement::Agree => "agree",
+        Agreement::Inconclusive => "cannot be compared",
+        Agreement::Disagree => "disagree",
+    }
 }
 
 fn outside(peers: &PeerCheck, text: &mut String) {
