@@ -95,9 +95,11 @@ const EXTENSION_HEADERS_FOLLOWED: u32 = 8;
 const IPV4_LENGTH: u32 = 20;
 const IPV6_LENGTH: u32 = 40;
 
-/// Parses a packet that begins with an Ethernet header.
+/// Parses a packet that begins with an Ethernet header into `headers`, which come zeroed.
+///
+/// The headers are filled in place, since a program's stack has no room for copies.
 #[inline(always)]
-pub fn parse_ethernet(packet: &impl Load) -> Result<Headers, Refused> {
+pub fn parse_ethernet(packet: &impl Load, headers: &mut Headers) -> Result<(), Refused> {
     let Some(bytes) = packet.load::<2>(12) else {
         return Err(Refused::NonIp);
     };
@@ -114,26 +116,26 @@ pub fn parse_ethernet(packet: &impl Load) -> Result<Headers, Refused> {
         offset += 4;
     }
     match ethertype {
-        ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => parse(packet, offset),
+        ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => parse(packet, offset, headers),
         _ => Err(Refused::NonIp),
     }
 }
 
-/// Parses a packet whose layer-3 header stands at `offset`.
+/// Parses a packet whose layer-3 header stands at `offset` into `headers`, which come zeroed.
 #[inline(always)]
-pub fn parse(packet: &impl Load, offset: u32) -> Result<Headers, Refused> {
+pub fn parse(packet: &impl Load, offset: u32, headers: &mut Headers) -> Result<(), Refused> {
     let Some([first]) = packet.load::<1>(offset) else {
         return Err(Refused::Unparsed);
     };
     match first >> 4 {
-        4 => parse_ipv4(packet, offset),
-        6 => parse_ipv6(packet, offset),
+        4 => parse_ipv4(packet, offset, headers),
+        6 => parse_ipv6(packet, offset, headers),
         _ => Err(Refused::NonIp),
     }
 }
 
 #[inline(always)]
-fn parse_ipv4(packet: &impl Load, offset: u32) -> Result<Headers, Refused> {
+fn parse_ipv4(packet: &impl Load, offset: u32, headers: &mut Headers) -> Result<(), Refused> {
     let Some(ip) = packet.load::<20>(offset) else {
         return Err(Refused::Unparsed);
     };
@@ -141,35 +143,31 @@ fn parse_ipv4(packet: &impl Load, offset: u32) -> Result<Headers, Refused> {
     if length < IPV4_LENGTH {
         return Err(Refused::Unparsed);
     }
-    let mut headers = Headers {
-        src: [word(&ip, 12), 0, 0, 0],
-        dst: [word(&ip, 16), 0, 0, 0],
-        l3_offset: offset,
-        header_length: length,
-        family: 4,
-        protocol: ip[9],
-        ..Headers::default()
-    };
+    headers.src[0] = word(&ip, 12);
+    headers.dst[0] = word(&ip, 16);
+    headers.l3_offset = offset;
+    headers.header_length = length;
+    headers.family = 4;
+    headers.protocol = ip[9];
     if u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff != 0 {
         headers.later_fragment = 1;
-        return Ok(headers);
+        return Ok(());
     }
     headers.l4_offset = offset + length;
     transport(packet, headers)
 }
 
 #[inline(always)]
-fn parse_ipv6(packet: &impl Load, offset: u32) -> Result<Headers, Refused> {
+fn parse_ipv6(packet: &impl Load, offset: u32, headers: &mut Headers) -> Result<(), Refused> {
     let Some(ip) = packet.load::<40>(offset) else {
         return Err(Refused::Unparsed);
     };
-    let mut headers = Headers {
-        src: [word(&ip, 8), word(&ip, 12), word(&ip, 16), word(&ip, 20)],
-        dst: [word(&ip, 24), word(&ip, 28), word(&ip, 32), word(&ip, 36)],
-        l3_offset: offset,
-        family: 6,
-        ..Headers::default()
-    };
+    for index in 0..4 {
+        headers.src[index] = word(&ip, 8 + index * 4);
+        headers.dst[index] = word(&ip, 24 + index * 4);
+    }
+    headers.l3_offset = offset;
+    headers.family = 6;
     let mut next = ip[6];
     let mut length = IPV6_LENGTH;
     for _ in 0..EXTENSION_HEADERS_FOLLOWED {
@@ -196,7 +194,7 @@ fn parse_ipv6(packet: &impl Load, offset: u32) -> Result<Headers, Refused> {
             headers.protocol = next;
             headers.header_length = length;
             headers.later_fragment = 1;
-            return Ok(headers);
+            return Ok(());
         }
     }
     Err(Refused::Unparsed)
@@ -225,7 +223,7 @@ impl Extension {
 }
 
 #[inline(always)]
-fn transport(packet: &impl Load, mut headers: Headers) -> Result<Headers, Refused> {
+fn transport(packet: &impl Load, headers: &mut Headers) -> Result<(), Refused> {
     let offset = headers.l4_offset;
     match headers.protocol {
         protocol::TCP => {
@@ -257,7 +255,7 @@ fn transport(packet: &impl Load, mut headers: Headers) -> Result<Headers, Refuse
         }
         _ => {}
     }
-    Ok(headers)
+    Ok(())
 }
 
 /// Whether an ICMP or ICMPv6 type is an echo request or reply.

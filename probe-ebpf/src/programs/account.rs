@@ -162,7 +162,8 @@ fn add_to_record<K: FlowKey>(key: &K, amount: &Amount) -> u64 {
     }
 }
 
-#[inline(always)]
+/// Out of line, since it happens once a flow and its record takes much of the stack.
+#[inline(never)]
 fn create<K: FlowKey>(key: &K, amount: &Amount) -> bool {
     let record = FlowRecord {
         packets: amount.packets,

@@ -4,7 +4,9 @@ use aya_ebpf::{
     bindings::__sk_buff,
     helpers::generated::{bpf_jiffies64, bpf_skb_load_bytes},
 };
-use probe_ebpf::packet::{Headers, Load, protocol, segments, tunnelled_header_length};
+use probe_ebpf::packet::{
+    Headers, Load, Refused, parse, parse_ethernet, protocol, segments, tunnelled_header_length,
+};
 
 use super::maps::parameter;
 
@@ -110,6 +112,25 @@ impl Load for Buffer {
             bpf_skb_load_bytes(self.skb.cast(), offset, bytes.as_mut_ptr().cast(), N as u32)
         };
         (result == 0).then_some(bytes)
+    }
+}
+
+/// [`headers`] found them.
+pub const PARSED: u32 = 0;
+/// The packet is not IP.
+pub const NON_IP: u32 = 1;
+/// The packet is IP and could not be followed.
+pub const UNPARSED: u32 = 2;
+
+/// Parses the whole way. Out of line, so that its stack is free again when it returns.
+#[inline(never)]
+pub fn headers<const LINK: usize>(skb: *mut __sk_buff, out: &mut Headers) -> u32 {
+    let buffer = Buffer { skb };
+    let parsed = if LINK == 0 { parse(&buffer, 0, out) } else { parse_ethernet(&buffer, out) };
+    match parsed {
+        Ok(()) => PARSED,
+        Err(Refused::NonIp) => NON_IP,
+        Err(Refused::Unparsed) => UNPARSED,
     }
 }
 

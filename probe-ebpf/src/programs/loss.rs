@@ -50,11 +50,11 @@ pub const fn code(hook: u8, reason: u8) -> u32 {
 }
 
 /// Tells the log, once a generation, that a flow map is full.
-#[inline(always)]
-pub fn report_overflow(skb: *mut __sk_buff, ifindex: u32, hook: u8, generation: u32) {
+#[inline(never)]
+pub fn report_overflow(skb: *mut __sk_buff, ifindex: u32, hook: u32, generation: u32) {
     let key = LossKey {
         ifindex,
-        hook,
+        hook: hook as u8,
         reason: reason::OVERFLOW,
         generation: generation as u8,
         reserved: 0,

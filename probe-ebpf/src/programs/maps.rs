@@ -60,8 +60,6 @@ parameters! {
     SKB_LEN: u32 = 0;
     /// Offset of `sk_buff.data_len`.
     SKB_DATA_LEN: u32 = 0;
-    /// Offset of `sk_buff.protocol`.
-    SKB_PROTOCOL: u32 = 0;
     /// Offset of `sk_buff.network_header`.
     SKB_NETWORK_HEADER: u32 = 0;
     /// Offset of `sk_buff._nfct`; 0 in a kernel without conntrack.

@@ -7,21 +7,23 @@ use probe_abi::{
 };
 use probe_ebpf::{
     fingerprint::fingerprint,
-    packet::{Headers, parse, parse_ethernet},
+    packet::Headers,
 };
 
 use super::{
-    buffer::{Buffer, jiffies},
+    buffer::{Buffer, PARSED, headers as parse_headers, jiffies},
     loss::lose_pairing,
     maps::{FINGERPRINTS, parameter},
 };
 
 /// Stores the packet's fingerprint with its source.
 #[inline(never)]
-pub fn remember<const LINK: usize>(skb: *mut __sk_buff, _hook: u8, generation: u32) -> u32 {
+pub fn remember<const LINK: usize>(skb: *mut __sk_buff, generation: u32) -> u32 {
     let buffer = Buffer { skb };
-    let parsed = if LINK == 0 { parse(&buffer, 0) } else { parse_ethernet(&buffer) };
-    let Ok(headers) = parsed else { return 0 };
+    let mut headers = Headers::default();
+    if parse_headers::<LINK>(skb, &mut headers) != PARSED {
+        return 0;
+    }
     let Some(print) = fingerprint(&buffer, &headers, buffer.linear_length()) else { return 0 };
     store(&print, &headers, generation)
 }

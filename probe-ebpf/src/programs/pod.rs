@@ -11,13 +11,13 @@ use probe_abi::{
     loss::reason,
 };
 use probe_ebpf::packet::{
-    QUICK4_LENGTH, QUICK4_TCP_DATA_OFFSET, QUICK4_TCP_LENGTH, QUICK6_LENGTH,
-    QUICK6_TCP_DATA_OFFSET, QUICK6_TCP_LENGTH, Quick4, Quick6, Refused, parse, protocol, tcp_flags,
+    Headers, QUICK4_LENGTH, QUICK4_TCP_DATA_OFFSET, QUICK4_TCP_LENGTH, QUICK6_LENGTH,
+    QUICK6_TCP_DATA_OFFSET, QUICK6_TCP_LENGTH, Quick4, Quick6, protocol, tcp_flags,
 };
 
 use super::{
     account::{FlowKey, Side, account, generation, is_sampled},
-    buffer::{Amount, Buffer},
+    buffer::{Amount, Buffer, NON_IP, PARSED, headers as parse_headers},
     loss::{code, lose, report_overflow},
     pairing::remember,
     uplink::enter_headers,
@@ -62,7 +62,7 @@ pub fn count<const HOOK: u8>(skb: *mut __sk_buff, scope: u64, offset: usize, var
                 let mut flags = 0;
                 if (*ip).protocol == protocol::TCP {
                     if data + QUICK4_TCP_LENGTH > end {
-                        return thorough::<HOOK>(buffer, scope);
+                        return uncommon::<HOOK>(buffer, scope);
                     }
                     let tcp = (data + QUICK4_TCP_DATA_OFFSET) as *const [u8; 2];
                     header_length = 20 + u32::from((*tcp)[0] >> 4) * 4;
@@ -90,7 +90,7 @@ pub fn count<const HOOK: u8>(skb: *mut __sk_buff, scope: u64, offset: usize, var
                 let mut flags = 0;
                 if (*ip).protocol == protocol::TCP {
                     if data + QUICK6_TCP_LENGTH > end {
-                        return thorough::<HOOK>(buffer, scope);
+                        return uncommon::<HOOK>(buffer, scope);
                     }
                     let tcp = (data + QUICK6_TCP_DATA_OFFSET) as *const [u8; 2];
                     header_length = 40 + u32::from((*tcp)[0] >> 4) * 4;
@@ -112,7 +112,7 @@ pub fn count<const HOOK: u8>(skb: *mut __sk_buff, scope: u64, offset: usize, var
             }
         }
     }
-    thorough::<HOOK>(buffer, scope)
+    uncommon::<HOOK>(buffer, scope)
 }
 
 #[inline(always)]
@@ -120,34 +120,28 @@ fn enter<const HOOK: u8, K: FlowKey>(buffer: Buffer, key: K, amount: &Amount) ->
     let generation = generation();
     let buffers = account(key, Side::Pod, generation, amount);
     if is_sampled(buffers) || amount.tcp_flags & u32::from(EVENTS) != 0 {
-        let mut key = key;
-        key.set_generation(generation as u8);
-        sample::<HOOK, K>(buffer, key, generation, amount, buffers);
+        if HOOK == hook::POD_EGRESS {
+            remember::<0>(buffer.skb, generation);
+        }
+        if buffers != 0 {
+            sample(buffer.skb, &key, generation);
+        } else {
+            report_overflow(buffer.skb, 0, u32::from(HOOK), generation);
+            lose(0, code(HOOK, reason::OVERFLOW), generation, amount);
+        }
     }
     PASS
 }
 
-/// What is done at a flow's first, second, fourth, eighth … packet: remember the fingerprint for
-/// the pairing, read the socket's TCP state. A flow that the map turned away comes here too.
-#[inline(always)]
-fn sample<const HOOK: u8, K: FlowKey>(
-    buffer: Buffer,
-    key: K,
-    generation: u32,
-    amount: &Amount,
-    buffers: u64,
-) {
-    if HOOK == hook::POD_EGRESS {
-        remember::<0>(buffer.skb, HOOK, generation);
-    }
-    if buffers == 0 {
-        report_overflow(buffer.skb, 0, HOOK, generation);
-        lose(0, code(HOOK, reason::OVERFLOW), generation, amount);
-        return;
-    }
-    if let Some(record) = key.record() {
-        sample_socket(buffer.skb, record);
-    }
+/// What is done at a flow's first, second, fourth, eighth … packet, beside remembering its
+/// fingerprint: reading the socket's TCP state.
+#[inline(never)]
+fn sample<K: FlowKey>(skb: *mut __sk_buff, key: &K, generation: u32) -> u32 {
+    let mut key = *key;
+    key.set_generation(generation as u8);
+    let Some(record) = key.record() else { return 0 };
+    sample_socket(skb, record);
+    1
 }
 
 /// Copies the socket's TCP state into the flow's record.
@@ -173,31 +167,33 @@ fn sample_socket(skb: *mut __sk_buff, record: *mut FlowRecord) {
 }
 
 /// Options, extension headers, fragments, other protocols.
-#[inline(never)]
-fn thorough<const HOOK: u8>(buffer: Buffer, scope: u64) -> i32 {
-    let generation = generation();
-    match parse(&buffer, 0) {
-        Ok(headers) => {
-            let amount = buffer.amount_of(&headers);
-            let buffers = enter_headers(&headers, scope, HOOK, Side::Pod, &amount);
-            if buffers == 0 {
-                report_overflow(buffer.skb, 0, HOOK, generation);
-                lose(0, code(HOOK, reason::OVERFLOW), generation, &amount);
-            }
-            if HOOK == hook::POD_EGRESS
-                && (is_sampled(buffers) || headers.tcp_flags & tcp_flags::SYN != 0)
-            {
-                remember::<0>(buffer.skb, HOOK, generation);
-            }
-        }
-        Err(refused) => {
-            let reason = match refused {
-                Refused::NonIp => reason::NON_IP,
-                Refused::Unparsed => reason::IP_UNPARSED,
-            };
-            let amount = buffer.amount(buffer.length(), 0, 0);
-            lose(0, code(HOOK, reason), generation, &amount);
-        }
+#[inline(always)]
+fn uncommon<const HOOK: u8>(buffer: Buffer, scope: u64) -> i32 {
+    // Remembering is left to the caller, so that two deep stacks never stand on one another.
+    if thorough::<HOOK>(buffer, scope) != 0 {
+        remember::<0>(buffer.skb, generation());
     }
     PASS
+}
+
+/// Counts such a packet. Returns 1 where its fingerprint is worth remembering.
+#[inline(never)]
+fn thorough<const HOOK: u8>(buffer: Buffer, scope: u64) -> u32 {
+    let generation = generation();
+    let mut headers = Headers::default();
+    let outcome = parse_headers::<0>(buffer.skb, &mut headers);
+    if outcome != PARSED {
+        let reason = if outcome == NON_IP { reason::NON_IP } else { reason::IP_UNPARSED };
+        let amount = buffer.amount(buffer.length(), 0, 0);
+        lose(0, code(HOOK, reason), generation, &amount);
+        return 0;
+    }
+    let amount = buffer.amount_of(&headers);
+    let buffers = enter_headers(&headers, scope, HOOK, Side::Pod, &amount);
+    if buffers == 0 {
+        report_overflow(buffer.skb, 0, u32::from(HOOK), generation);
+        lose(0, code(HOOK, reason::OVERFLOW), generation, &amount);
+    }
+    let is_wanted = is_sampled(buffers) || headers.tcp_flags & tcp_flags::SYN != 0;
+    u32::from(HOOK == hook::POD_EGRESS && is_wanted)
 }

@@ -10,13 +10,13 @@ use probe_abi::{
 };
 use probe_ebpf::packet::{
     ETHERNET_LENGTH, Headers, QUICK4_LENGTH, QUICK4_TCP_DATA_OFFSET, QUICK4_TCP_LENGTH,
-    QUICK6_LENGTH, QUICK6_TCP_DATA_OFFSET, QUICK6_TCP_LENGTH, Quick4, Quick6, Refused,
-    is_ipv4_ethertype, is_ipv6_ethertype, parse, parse_ethernet, protocol,
+    QUICK6_LENGTH, QUICK6_TCP_DATA_OFFSET, QUICK6_TCP_LENGTH, Quick4, Quick6, is_ipv4_ethertype,
+    is_ipv6_ethertype, protocol, tcp_flags,
 };
 
 use super::{
     account::{FlowKey, Side, account, generation, is_sampled},
-    buffer::{Buffer, is_tunnel_port},
+    buffer::{Amount, Buffer, NON_IP, PARSED, headers as parse_headers, is_tunnel_port},
     loss::{code, lose, report_overflow},
     pairing::remember,
 };
@@ -85,7 +85,7 @@ pub fn count<const LINK: usize, const HOOK: u8>(skb: *mut __sk_buff, vary: u16) 
             }
         }
     }
-    thorough::<LINK, HOOK>(buffer)
+    uncommon::<LINK, HOOK>(buffer)
 }
 
 #[inline(always)]
@@ -102,13 +102,13 @@ unsafe fn quick4<const LINK: usize, const HOOK: u8>(
         let mut flags = 0;
         if ip.protocol == protocol::TCP {
             if start + QUICK4_TCP_LENGTH > buffer.data_end() {
-                return thorough::<LINK, HOOK>(buffer);
+                return uncommon::<LINK, HOOK>(buffer);
             }
             let tcp = (start + QUICK4_TCP_DATA_OFFSET) as *const [u8; 2];
             header_length = 20 + u32::from((*tcp)[0] >> 4) * 4;
             flags = (*tcp)[1];
         } else if is_tunnel_port(ip.dst_port) {
-            return thorough::<LINK, HOOK>(buffer);
+            return uncommon::<LINK, HOOK>(buffer);
         }
         let key = FlowKey4 {
             scope: u64::from(buffer.ifindex()),
@@ -140,13 +140,13 @@ unsafe fn quick6<const LINK: usize, const HOOK: u8>(
         let mut flags = 0;
         if ip.protocol == protocol::TCP {
             if start + QUICK6_TCP_LENGTH > buffer.data_end() {
-                return thorough::<LINK, HOOK>(buffer);
+                return uncommon::<LINK, HOOK>(buffer);
             }
             let tcp = (start + QUICK6_TCP_DATA_OFFSET) as *const [u8; 2];
             header_length = 40 + u32::from((*tcp)[0] >> 4) * 4;
             flags = (*tcp)[1];
         } else if is_tunnel_port(ip.dst_port) {
-            return thorough::<LINK, HOOK>(buffer);
+            return uncommon::<LINK, HOOK>(buffer);
         }
         let key = FlowKey6 {
             scope: u64::from(buffer.ifindex()),
@@ -170,42 +170,50 @@ fn enter<const LINK: usize, const HOOK: u8, K: FlowKey>(
     buffer: Buffer,
     key: K,
     header_length: u32,
-    tcp_flags: u8,
+    flags: u8,
 ) -> i32 {
-    let amount = buffer.amount(buffer.length() - LINK as u32, header_length, tcp_flags);
+    let amount = buffer.amount(buffer.length() - LINK as u32, header_length, flags);
     let generation = generation();
     let buffers = account(key, Side::Tc, generation, &amount);
     if buffers == 0 {
-        report_overflow(buffer.skb, buffer.ifindex(), HOOK, generation);
+        report_overflow(buffer.skb, buffer.ifindex(), u32::from(HOOK), generation);
         lose(buffer.ifindex(), code(HOOK, reason::OVERFLOW), generation, &amount);
     }
     // A new connection's first packet is remembered also when a full map turned its flow away.
-    if is_before_nat(HOOK) && (is_sampled(buffers) || tcp_flags & 0x02 != 0) {
-        remember::<LINK>(buffer.skb, HOOK, generation);
+    if is_before_nat(HOOK) && (is_sampled(buffers) || flags & tcp_flags::SYN != 0) {
+        remember::<LINK>(buffer.skb, generation);
     }
     NEXT
 }
 
 /// Everything that is not of the common layout: options, extension headers, VLAN tags, fragments,
 /// tunnels, other protocols, headers outside the linear part.
+#[inline(always)]
+fn uncommon<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> i32 {
+    // Remembering is left to the caller, so that two deep stacks never stand on one another.
+    if thorough::<LINK, HOOK>(buffer) != 0 {
+        remember::<LINK>(buffer.skb, generation());
+    }
+    NEXT
+}
+
+/// Counts such a packet. Returns 1 where its fingerprint is worth remembering.
 #[inline(never)]
-fn thorough<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> i32 {
-    let parsed = if LINK == 0 { parse(&buffer, 0) } else { parse_ethernet(&buffer) };
-    let headers = match parsed {
-        Ok(headers) => headers,
-        Err(refused) => return refuse::<LINK, HOOK>(buffer, refused),
-    };
+fn thorough<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> u32 {
+    let mut headers = Headers::default();
+    let outcome = parse_headers::<LINK>(buffer.skb, &mut headers);
+    if outcome != PARSED {
+        return refuse::<LINK, HOOK>(buffer, outcome);
+    }
     let amount = buffer.amount_of(&headers);
     let generation = generation();
     let buffers = enter_headers(&headers, u64::from(buffer.ifindex()), HOOK, Side::Tc, &amount);
     if buffers == 0 {
-        report_overflow(buffer.skb, buffer.ifindex(), HOOK, generation);
+        report_overflow(buffer.skb, buffer.ifindex(), u32::from(HOOK), generation);
         lose(buffer.ifindex(), code(HOOK, reason::OVERFLOW), generation, &amount);
     }
-    if is_before_nat(HOOK) && (is_sampled(buffers) || headers.tcp_flags & 0x02 != 0) {
-        remember::<LINK>(buffer.skb, HOOK, generation);
-    }
-    NEXT
+    let is_wanted = is_sampled(buffers) || headers.tcp_flags & tcp_flags::SYN != 0;
+    u32::from(is_before_nat(HOOK) && is_wanted)
 }
 
 /// Adds a packet whose headers were parsed in full.
@@ -215,7 +223,7 @@ pub fn enter_headers(
     scope: u64,
     hook: u8,
     side: Side,
-    amount: &super::buffer::Amount,
+    amount: &Amount,
 ) -> u64 {
     if headers.family == 4 {
         let key = FlowKey4 {
@@ -247,12 +255,9 @@ pub fn enter_headers(
 }
 
 #[inline(always)]
-fn refuse<const LINK: usize, const HOOK: u8>(buffer: Buffer, refused: Refused) -> i32 {
-    let reason = match refused {
-        Refused::NonIp => reason::NON_IP,
-        Refused::Unparsed => reason::IP_UNPARSED,
-    };
+fn refuse<const LINK: usize, const HOOK: u8>(buffer: Buffer, outcome: u32) -> u32 {
+    let reason = if outcome == NON_IP { reason::NON_IP } else { reason::IP_UNPARSED };
     let amount = buffer.amount(buffer.length().saturating_sub(LINK as u32), 0, 0);
     lose(buffer.ifindex(), code(HOOK, reason), generation(), &amount);
-    NEXT
+    0
 }

@@ -12,11 +12,11 @@ use aya_ebpf::{
 use probe_abi::{
     loss::reason,
     params::WIRE_FILTER_WORDS,
-    wire::{Before, LOOKUPS_PER_EPOCH, WireKey, WireRecord, conntrack},
+    wire::{Before, Fingerprint, LOOKUPS_PER_EPOCH, WireKey, WireRecord, conntrack},
 };
 use probe_ebpf::{
     fingerprint::fingerprint,
-    packet::{Headers, Load, Refused, parse, protocol, tcp_flags},
+    packet::{Headers, Load, parse, protocol, tcp_flags},
 };
 
 use super::{
@@ -110,10 +110,10 @@ fn is_followed(ifindex: u32) -> bool {
 
 #[inline(always)]
 fn look(skb: Skb, ifindex: u32, packet: Packet) {
-    let headers = match parse(&packet, 0) {
-        Ok(headers) if !is_tunnel(&headers) => headers,
-        Ok(_) | Err(Refused::NonIp | Refused::Unparsed) => return,
-    };
+    let mut headers = Headers::default();
+    if parse_packet(packet.start, packet.linear, &mut headers) != 0 || is_tunnel(&headers) {
+        return;
+    }
     let key = WireKey {
         src: headers.src,
         dst: headers.dst,
@@ -128,13 +128,7 @@ fn look(skb: Skb, ifindex: u32, packet: Packet) {
     let record = match WIRE.get_ptr_mut(key) {
         Some(record) => record,
         None => {
-            let fresh = WireRecord {
-                // SAFETY: the helper takes nothing.
-                first_ns: unsafe { bpf_ktime_get_ns() },
-                first_jiffies: now,
-                ..WireRecord::default()
-            };
-            let _ = WIRE.insert(key, fresh, u64::from(BPF_NOEXIST));
+            create(&key, now);
             match WIRE.get_ptr_mut(key) {
                 Some(record) => record,
                 None => {
@@ -147,6 +141,23 @@ fn look(skb: Skb, ifindex: u32, packet: Packet) {
     // SAFETY: the record is a live map value. Two CPUs that send packets of one flow at once may
     // lose a count or a tick to each other; both would store the same pairing.
     unsafe { advance(skb, packet, &headers, record, now) }
+}
+
+/// Out of line, like the other deep steps below, so that their stacks never stand on one another.
+#[inline(never)]
+fn parse_packet(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
+    u32::from(parse(&Packet { start, linear }, 0, headers).is_err())
+}
+
+#[inline(never)]
+fn create(key: &WireKey, now: u32) -> u32 {
+    let fresh = WireRecord {
+        // SAFETY: the helper takes nothing.
+        first_ns: unsafe { bpf_ktime_get_ns() },
+        first_jiffies: now,
+        ..WireRecord::default()
+    };
+    u32::from(WIRE.insert(key, fresh, u64::from(BPF_NOEXIST)).is_err())
 }
 
 /// Later fragments have no ports, and a tunnel's outer packets no business here.
@@ -177,6 +188,12 @@ unsafe fn advance(
             (*record).paired_after = 0;
             (*record).conntrack = conntrack::ABSENT;
             (*record).restarts += 1;
+            if (*record).tcp_flags & (tcp_flags::FIN | tcp_flags::RST) != 0 {
+                // Another connection took the port over.
+                (*record).tcp_flags = headers.tcp_flags;
+                (*record).first_ns = bpf_ktime_get_ns();
+                (*record).first_jiffies = now;
+            }
         }
         if (*record).paired_after != 0 || !may_look(record) {
             return;
@@ -184,7 +201,10 @@ unsafe fn advance(
         if (*record).conntrack != conntrack::DESCRIBES {
             read_conntrack(skb, headers, record);
         }
-        pair(packet, headers, record, now, buffers);
+        let mut print = Fingerprint::default();
+        if print_packet(packet.start, packet.linear, headers, &mut print) == 0 {
+            pair(&print, record, now, buffers);
+        }
     }
 }
 
@@ -214,15 +234,19 @@ unsafe fn may_look(record: *mut WireRecord) -> bool {
     true
 }
 
+#[inline(never)]
+fn print_packet(start: *const u8, linear: u32, headers: &Headers, out: &mut Fingerprint) -> u32 {
+    match fingerprint(&Packet { start, linear }, headers, linear) {
+        Some(print) => {
+            *out = print;
+            0
+        }
+        None => 1,
+    }
+}
+
 #[inline(always)]
-unsafe fn pair(
-    packet: Packet,
-    headers: &Headers,
-    record: *mut WireRecord,
-    now: u32,
-    buffers: u64,
-) {
-    let Some(print) = fingerprint(&packet, headers, packet.linear) else { return };
+unsafe fn pair(print: &Fingerprint, record: *mut WireRecord, now: u32, buffers: u64) {
     let Some(known) = FINGERPRINTS.get_ptr(print) else { return };
     // SAFETY: as in `pairing::store`.
     let before: Before = unsafe { *known };
@@ -255,12 +279,12 @@ struct Tuple {
 /// Reads the packet's conntrack entry: the tuple of its own direction is the flow before NAT, and
 /// the other direction's, turned round, the flow after it. Only an entry whose second half is the
 /// packet as it leaves describes it; else another translation came later.
-#[inline(always)]
-unsafe fn read_conntrack(skb: Skb, headers: &Headers, record: *mut WireRecord) {
+#[inline(never)]
+unsafe fn read_conntrack(skb: Skb, headers: &Headers, record: *mut WireRecord) -> u32 {
     let offset = parameter!(SKB_NFCT);
     let original = parameter!(CT_TUPLE_ORIGINAL);
     if offset == 0 || original == 0 {
-        return;
+        return 0;
     }
     // SAFETY: `_nfct` is an integer to the verifier, and its target is read by a helper that
     // faults safely.
@@ -269,7 +293,7 @@ unsafe fn read_conntrack(skb: Skb, headers: &Headers, record: *mut WireRecord) {
         let is_reply = entry & 7 >= 3;
         let entry = (entry & !7) as *const u8;
         if entry.is_null() {
-            return;
+            return 0;
         }
         let reply = parameter!(CT_TUPLE_REPLY);
         let (own, other) = if is_reply { (reply, original) } else { (original, reply) };
@@ -278,7 +302,7 @@ unsafe fn read_conntrack(skb: Skb, headers: &Headers, record: *mut WireRecord) {
         if bpf_probe_read_kernel_buf(entry.add(own as usize), &mut before).is_err()
             || bpf_probe_read_kernel_buf(entry.add(other as usize), &mut after).is_err()
         {
-            return;
+            return 0;
         }
         let before: Tuple = core::mem::transmute(before);
         let after: Tuple = core::mem::transmute(after);
@@ -287,13 +311,14 @@ unsafe fn read_conntrack(skb: Skb, headers: &Headers, record: *mut WireRecord) {
             && (after.dst_port == headers.src_port || headers.src_port == 0 || is_icmp(headers));
         if !describes || before.protocol != headers.protocol {
             (*record).conntrack = conntrack::CONTRADICTED;
-            return;
+            return 0;
         }
         (*record).ct_src = before.src;
         (*record).ct_dst = before.dst;
         (*record).ct_src_port = before.src_port;
         (*record).ct_dst_port = if is_icmp(headers) { headers.dst_port } else { before.dst_port };
         (*record).conntrack = conntrack::DESCRIBES;
+        1
     }
 }
 

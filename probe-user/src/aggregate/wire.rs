@@ -1,0 +1,160 @@
+//! Wire flows: which sent packets in the interval, how they were paired, which are over.
+
+use std::collections::HashMap;
+
+use probe_abi::wire::{WireKey, WireRecord, conntrack};
+use trace_schema::snat::{Method, SnatRow, Tuple, Witness};
+
+use super::{Interval, address, protocol_name};
+
+/// FIN or RST: the connection is closing.
+const CLOSING: u8 = 1 | 4;
+/// A flow that has said nothing for this long is over. Below conntrack's shortest timeout for
+/// UDP (30 s), so that a port that is given anew finds no old pairing.
+const IDLE_NS: u64 = 15_000_000_000;
+/// The same for a connection that was closed.
+const CLOSED_IDLE_NS: u64 = 2_000_000_000;
+
+/// What was known of the wire flows at the last interval's end.
+#[derive(Clone, Debug, Default)]
+pub struct WireLog {
+    known: HashMap<WireKey, Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    buffers: u64,
+    last_jiffies: u32,
+    /// Monotonic nanoseconds of the reading at which it last had sent something.
+    active_ns: u64,
+}
+
+/// What an interval's reading gives.
+#[derive(Clone, Debug, Default)]
+pub struct WireRows {
+    /// Rows of `snat`, in a fixed order.
+    pub rows: Vec<SnatRow>,
+    /// Flows to delete.
+    pub over: Vec<WireKey>,
+    /// Buffers seen in the interval, by interface index.
+    pub buffers: HashMap<u32, u64>,
+    /// Pairings in which fingerprint and conntrack name different sources.
+    pub disagreements: u64,
+}
+
+impl WireLog {
+    /// Compares a reading of the map, taken at `now_ns`, with the last one.
+    pub fn advance(
+        &mut self,
+        interval: &Interval,
+        now_ns: u64,
+        wire: &[(WireKey, WireRecord)],
+    ) -> WireRows {
+        let mut result = WireRows::default();
+        let mut known = HashMap::with_capacity(wire.len());
+        for (key, record) in wire {
+            let before = self
+                .known
+                .get(key)
+                .filter(|seen| seen.buffers <= record.buffers);
+            let sent = record.buffers - before.map_or(0, |seen| seen.buffers);
+            let moved = before.is_none_or(|seen| seen.last_jiffies != record.last_jiffies);
+            let is_active = sent > 0 || moved;
+            let active_ns = match before {
+                Some(seen) if !is_active => seen.active_ns,
+                _ => now_ns,
+            };
+            if is_active {
+                *result.buffers.entry(key.ifindex).or_default() += sent;
+                let row = snat_row(interval, key, record, sent);
+                result.disagreements += u64::from(row.witness == Witness::Disagrees);
+                result.rows.push(row);
+            }
+            let idle_ns = now_ns.saturating_sub(active_ns);
+            let is_closed = record.tcp_flags & CLOSING != 0;
+            if idle_ns >= IDLE_NS || is_closed && idle_ns >= CLOSED_IDLE_NS {
+                result.over.push(*key);
+            } else {
+                let seen = Seen {
+                    buffers: record.buffers,
+                    last_jiffies: record.last_jiffies,
+                    active_ns,
+                };
+                known.insert(*key, seen);
+            }
+        }
+        self.known = known;
+        result.rows.sort_by(|a, b| {
+            (a.first_seen_us, &a.interface, &a.protocol, &a.post).cmp(&(
+                b.first_seen_us,
+                &b.interface,
+                &b.protocol,
+                &b.post,
+            ))
+        });
+        result
+    }
+}
+
+fn snat_row(interval: &Interval, key: &WireKey, record: &WireRecord, sent: u64) -> SnatRow {
+    let post = tuple(key.family, (key.src, key.src_port), (key.dst, key.dst_port));
+    let (pre, method, witness) = pairing(key, record);
+    let translated = pre
+        .as_ref()
+        .map(|pre| (&pre.src_address, pre.src_port) != (&post.src_address, post.src_port));
+    SnatRow {
+        interval_start_us: interval.start_us,
+        interval_end_us: interval.end_us,
+        node: interval.node.clone(),
+        boot_id: interval.boot_id.clone(),
+        interface: interval.interface_name(key.ifindex),
+        protocol: protocol_name(key.protocol),
+        pre,
+        post,
+        translated,
+        method,
+        witness,
+        first_seen_us: interval.clock.utc_us(record.first_ns),
+        last_seen_us: interval.last_seen_us(
+            record.first_ns,
+            record.first_jiffies,
+            record.last_jiffies,
+        ),
+        buffers: sent as i64,
+        packets_until_paired: (record.paired_after > 0).then_some(record.paired_after as i32),
+    }
+}
+
+/// The tuple before NAT, who says so, and what the other witness says of it.
+fn pairing(key: &WireKey, record: &WireRecord) -> (Option<Tuple>, Method, Witness) {
+    let by_fingerprint = (record.paired_after > 0).then(|| {
+        let source = (record.before_src, record.before_src_port);
+        tuple(key.family, source, (key.dst, key.dst_port))
+    });
+    let by_conntrack = (record.conntrack == conntrack::DESCRIBES).then(|| {
+        let source = (record.ct_src, record.ct_src_port);
+        tuple(key.family, source, (record.ct_dst, record.ct_dst_port))
+    });
+    match (by_fingerprint, by_conntrack) {
+        (Some(pre), None) => (Some(pre), Method::Fingerprint, Witness::Absent),
+        (None, Some(pre)) => (Some(pre), Method::Conntrack, Witness::Absent),
+        (None, None) => (None, Method::Unpaired, Witness::Absent),
+        (Some(pre), Some(other)) => {
+            let same = (&pre.src_address, pre.src_port) == (&other.src_address, other.src_port);
+            if same {
+                (Some(pre), Method::Fingerprint, Witness::Agrees)
+            } else {
+                (None, Method::Unpaired, Witness::Disagrees)
+            }
+        }
+    }
+}
+
+fn tuple(family: u8, src: ([u32; 4], u16), dst: ([u32; 4], u16)) -> Tuple {
+    Tuple {
+        src_address: address(family, src.0).to_string(),
+        dst_address: address(family, dst.0).to_string(),
+        src_port: i32::from(u16::from_be(src.1)),
+        dst_port: i32::from(u16::from_be(dst.1)),
+    }
+}

@@ -1,0 +1,283 @@
+//! Attaching the programs: cgroup, interfaces, tracepoint, and keeping them at the head.
+//!
+//! On tc, ours runs first, since nothing runs behind a program that returns TC_ACT_OK. From
+//! kernel 6.6 that is a tcx link at the chain's head; below, a netlink filter of priority 1 with a
+//! handle of our own on the clsact qdisc, which may be the CNI's and is never deleted. Other
+//! programs' filters are never touched.
+
+use std::{collections::BTreeMap, fs::File, path::Path};
+
+use anyhow::Context;
+use aya::{
+    Ebpf,
+    maps::{Array, MapData},
+    programs::{
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, LinkOrder,
+        SchedClassifier, TcAttachType,
+        tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions, TcHandle, qdisc_add_clsact},
+    },
+    util::KernelVersion,
+};
+use probe_abi::params::WIRE_IFINDEX_BOUND;
+
+use crate::{
+    interfaces::{Chosen, Role},
+    loader::program,
+};
+
+/// Priority of our filter where tcx is not to be had: the first.
+const PRIORITY: u16 = 1;
+/// Handle of our filter: "wb" in ASCII, so that a later start knows its own.
+const HANDLE: u16 = 0x7762;
+
+/// The hooks that are attached.
+pub struct Hooks {
+    ebpf: Ebpf,
+    wire_filter: Array<MapData, u64>,
+    attached: BTreeMap<u32, Attached>,
+    has_tcx: bool,
+}
+
+struct Attached {
+    interface: String,
+    links: Vec<(&'static str, SchedClassifierLinkId)>,
+}
+
+/// Where a hook stands in its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followers {
+    /// No program runs behind ours.
+    None,
+    /// Others do.
+    Some,
+    /// The chain cannot be asked.
+    Unknown,
+}
+
+impl Hooks {
+    /// Takes the loaded programs; nothing is attached yet.
+    pub fn new(ebpf: Ebpf, wire_filter: MapData) -> anyhow::Result<Self> {
+        Ok(Self {
+            ebpf,
+            wire_filter: Array::try_from(aya::maps::Map::Array(wire_filter))?,
+            attached: BTreeMap::new(),
+            has_tcx: KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0)),
+        })
+    }
+
+    /// Attaches the pod hooks to the cgroup below which the pods live.
+    pub fn attach_pods(&mut self, cgroup: &Path) -> anyhow::Result<()> {
+        let directory = File::open(cgroup)
+            .with_context(|| format!("cannot open the cgroup {}", cgroup.display()))?;
+        for (name, kind) in [
+            ("pod_egress", CgroupSkbAttachType::Egress),
+            ("pod_ingress", CgroupSkbAttachType::Ingress),
+        ] {
+            // `Single` means: no flags. Links are multi whatever they say, and refuse flags.
+            program::<CgroupSkb>(&mut self.ebpf, name)?
+                .attach(&directory, kind, CgroupAttachMode::Single)
+                .with_context(|| format!("cannot attach {name} to {}", cgroup.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches the wire hook; which interfaces it follows is set by [`Self::attach`].
+    pub fn attach_wire(&mut self) -> anyhow::Result<()> {
+        program::<BtfTracePoint>(&mut self.ebpf, "wire")?
+            .attach()
+            .context("cannot attach to the tracepoint net_dev_queue")?;
+        Ok(())
+    }
+
+    /// Attaches the hooks of one interface.
+    pub fn attach(&mut self, chosen: &Chosen) -> anyhow::Result<()> {
+        let link = &chosen.link;
+        let programs: &[(&str, TcAttachType)] = match (chosen.role, link.is_ethernet) {
+            (Role::Uplink, true) => &[
+                ("uplink_ingress", TcAttachType::Ingress),
+                ("uplink_egress", TcAttachType::Egress),
+            ],
+            (Role::Uplink, false) => &[
+                ("uplink_ingress_l3", TcAttachType::Ingress),
+                ("uplink_egress_l3", TcAttachType::Egress),
+            ],
+            (Role::Tunnel, true) => &[("tunnel_ingress", TcAttachType::Ingress)],
+            (Role::Tunnel, false) => &[("tunnel_ingress_l3", TcAttachType::Ingress)],
+        };
+        let mut links = Vec::new();
+        for &(name, kind) in programs {
+            links.push((name, self.attach_classifier(&link.name, name, kind)?));
+        }
+        if chosen.role == Role::Uplink {
+            self.follow_wire(link.index, true)?;
+        }
+        self.attached.insert(
+            link.index,
+            Attached {
+                interface: link.name.clone(),
+                links,
+            },
+        );
+        Ok(())
+    }
+
+    /// Forgets an interface that is gone; its hooks went with it.
+    pub fn forget(&mut self, index: u32) -> anyhow::Result<()> {
+        if let Some(attached) = self.attached.remove(&index) {
+            self.drop_links(attached);
+        }
+        self.follow_wire(index, false)
+    }
+
+    /// Notes an interface's new name.
+    pub fn rename(&mut self, index: u32, name: &str) {
+        if let Some(attached) = self.attached.get_mut(&index) {
+            name.clone_into(&mut attached.interface);
+        }
+    }
+
+    /// Detaches from every interface. tcx links would go with the process; netlink filters not.
+    pub fn detach_interfaces(&mut self) {
+        for attached in std::mem::take(&mut self.attached).into_values() {
+            self.drop_links(attached);
+        }
+    }
+
+    /// Programs that run behind ours at an uplink's egress: they may still translate.
+    pub fn followers(&mut self, index: u32, other_filters: bool) -> Followers {
+        let Some(attached) = self.attached.get(&index) else {
+            return Followers::Unknown;
+        };
+        if other_filters {
+            return Followers::Some;
+        }
+        if !self.has_tcx {
+            return Followers::None;
+        }
+        match SchedClassifier::query_tcx(&attached.interface, TcAttachType::Egress) {
+            Ok((_, programs)) if programs.len() <= 1 => Followers::None,
+            Ok(_) => Followers::Some,
+            Err(_) => Followers::Unknown,
+        }
+    }
+
+    /// Puts ours back at the head where another program went before it. Returns the interfaces on
+    /// which that was needed.
+    pub fn keep_first(&mut self) -> anyhow::Result<Vec<String>> {
+        if !self.has_tcx {
+            return Ok(Vec::new());
+        }
+        let mut moved = Vec::new();
+        let indices: Vec<u32> = self.attached.keys().copied().collect();
+        for index in indices {
+            let Some(attached) = self.attached.get_mut(&index) else {
+                continue;
+            };
+            let interface = attached.interface.clone();
+            let names: Vec<&'static str> = attached.links.iter().map(|(name, _)| *name).collect();
+            for (position, name) in names.into_iter().enumerate() {
+                let kind = if name.contains("egress") {
+                    TcAttachType::Egress
+                } else {
+                    TcAttachType::Ingress
+                };
+                if self.is_first(&interface, name, kind) {
+                    continue;
+                }
+                // The new link first, so that no packet passes unseen; those that both see in
+                // between are the price, and the move is logged and counted by the caller.
+                let id = self.attach_classifier(&interface, name, kind)?;
+                if let Some(attached) = self.attached.get_mut(&index) {
+                    let (_, old) = std::mem::replace(&mut attached.links[position], (name, id));
+                    let _ = program::<SchedClassifier>(&mut self.ebpf, name)?.detach(old);
+                }
+                moved.push(interface.clone());
+            }
+        }
+        Ok(moved)
+    }
+
+    /// How many hooks are attached, as (program, interface) pairs.
+    pub fn attached(&self) -> Vec<(&'static str, String)> {
+        self.attached
+            .values()
+            .flat_map(|attached| {
+                attached
+                    .links
+                    .iter()
+                    .map(|(name, _)| (*name, attached.interface.clone()))
+            })
+            .collect()
+    }
+
+    /// Runs of a program that the kernel skipped since it was loaded.
+    pub fn misses(&self, name: &str) -> Option<u64> {
+        let info = self.ebpf.program(name)?.info().ok()?;
+        recursion_misses(&info)
+    }
+
+    /// The loaded object, for whoever needs a map of it.
+    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
+    fn is_first(&mut self, interface: &str, name: &'static str, kind: TcAttachType) -> bool {
+        let Ok((_, programs)) = SchedClassifier::query_tcx(interface, kind) else {
+            return true;
+        };
+        let own = self
+            .ebpf
+            .program(name)
+            .and_then(|ours| ours.info().ok())
+            .map(|info| info.id());
+        programs.first().is_none_or(|first| Some(first.id()) == own)
+    }
+
+    fn attach_classifier(
+        &mut self,
+        interface: &str,
+        name: &'static str,
+        kind: TcAttachType,
+    ) -> anyhow::Result<SchedClassifierLinkId> {
+        let options = if self.has_tcx {
+            TcAttachOptions::TcxOrder(LinkOrder::first())
+        } else {
+            // It fails where clsact is there already, which is as good.
+            let _ = qdisc_add_clsact(interface);
+            TcAttachOptions::Netlink(NlOptions {
+                priority: PRIORITY,
+                handle: TcHandle::new(0, HANDLE),
+                ..NlOptions::default()
+            })
+        };
+        program::<SchedClassifier>(&mut self.ebpf, name)?
+            .attach_with_options(interface, kind, options)
+            .with_context(|| format!("cannot attach {name} to the interface {interface}"))
+    }
+
+    fn follow_wire(&mut self, index: u32, follow: bool) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            index < WIRE_IFINDEX_BOUND,
+            "interface index {index} is beyond {WIRE_IFINDEX_BOUND}, which the wire hook can follow"
+        );
+        let word = self.wire_filter.get(&(index >> 6), 0)?;
+        let bit = 1u64 << (index & 63);
+        let word = if follow { word | bit } else { word & !bit };
+        self.wire_filter.set(index >> 6, word, 0)?;
+        Ok(())
+    }
+
+    fn drop_links(&mut self, attached: Attached) {
+        for (name, id) in attached.links {
+            if let Ok(found) = program::<SchedClassifier>(&mut self.ebpf, name) {
+                let _ = found.detach(id);
+            }
+        }
+    }
+}
+
+/// `bpf_prog_info.recursion_misses`, which aya does not hand out: asked of the kernel again.
+fn recursion_misses(info: &aya::programs::ProgramInfo) -> Option<u64> {
+    let fd = info.fd().ok()?;
+    crate::syscall::recursion_misses(std::os::fd::AsFd::as_fd(&fd))
+}

@@ -1,0 +1,264 @@
+//! Draining the maps without losing a packet.
+//!
+//! Programs write to one of two generations. To close an interval, the other generation is named
+//! in the control map, and once no program that saw the old name still runs, the old generation
+//! has no writer: it is read whole, the per-CPU front tables are added to it, and it is deleted.
+
+use std::{collections::HashMap, hash::Hash, io, os::fd::AsFd};
+
+use anyhow::Context;
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, Map, MapData},
+    util::nr_cpus,
+};
+use probe_abi::{
+    flow::{
+        FRONT_SIDES, FRONT_SLOTS, FlowKey4, FlowKey6, FlowRecord, GENERATIONS, Slot4, Slot6, Tally,
+    },
+    loss::{LossCount, LossKey},
+    params::Control,
+    wire::{WireKey, WireRecord},
+};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
+use crate::{
+    loader::take_map,
+    syscall::{delete_all, lookup_all, wait_for_programs},
+};
+
+/// Entries of one generation in a front table.
+const FRONT_ROW: u32 = FRONT_SIDES * FRONT_SLOTS;
+
+/// The probe's maps.
+pub struct Maps {
+    control: Array<MapData, Control>,
+    flows4: MapData,
+    flows6: MapData,
+    front4: MapData,
+    front6: MapData,
+    losses: MapData,
+    wire: MapData,
+    generation: u32,
+    epoch: u32,
+    cpus: usize,
+}
+
+/// What one generation held.
+#[derive(Clone, Debug, Default)]
+pub struct Drained {
+    /// IPv4 flows.
+    pub flows4: HashMap<FlowKey4, FlowRecord>,
+    /// IPv6 flows.
+    pub flows6: HashMap<FlowKey6, FlowRecord>,
+    /// What no flow holds.
+    pub losses: Vec<(LossKey, LossCount)>,
+    /// Every wire flow that the map holds now, of whatever age.
+    pub wire: Vec<(WireKey, WireRecord)>,
+    /// Slots whose flow had no record: a defect if it is ever more than zero.
+    pub orphans: u64,
+}
+
+/// What the front tables need of a slot.
+trait Slot: Copy + FromBytes + FromZeros + Immutable + Pod {
+    type Key: Copy + Eq + Hash;
+    fn key(&self) -> Self::Key;
+    fn tally(&self) -> &Tally;
+    fn generation(&self) -> u8;
+}
+
+impl Maps {
+    /// Takes the maps out of the loaded object.
+    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        Ok(Self {
+            control: Array::try_from(Map::Array(take_map(ebpf, "CONTROL")?))?,
+            flows4: take_map(ebpf, "FLOWS4")?,
+            flows6: take_map(ebpf, "FLOWS6")?,
+            front4: take_map(ebpf, "FRONT4")?,
+            front6: take_map(ebpf, "FRONT6")?,
+            losses: take_map(ebpf, "LOSSES")?,
+            wire: take_map(ebpf, "WIRE")?,
+            generation: 0,
+            epoch: 0,
+            cpus: nr_cpus()
+                .map_err(|(_, error)| error)
+                .context("possible CPUs")?,
+        })
+    }
+
+    /// Closes the current generation and returns its number. Programs write to the other one from
+    /// here on; none still writes to the closed one.
+    pub fn flip(&mut self) -> anyhow::Result<u8> {
+        let closed = self.generation;
+        self.generation = (closed + 1) % GENERATIONS;
+        self.epoch = self.epoch.wrapping_add(1);
+        let control = Control {
+            generation: self.generation,
+            epoch: self.epoch,
+        };
+        self.control
+            .set(0, control, 0)
+            .context("cannot set the generation")?;
+        wait_for_programs();
+        Ok(closed as u8)
+    }
+
+    /// Reads and deletes a closed generation, and reads the wire flows.
+    pub fn collect(&mut self, closed: u8) -> anyhow::Result<Drained> {
+        let mut drained = Drained::default();
+        let (flows, orphans) = collect_family::<FlowKey4, Slot4>(
+            &self.flows4,
+            &self.front4,
+            closed,
+            self.cpus,
+            |key| key.generation,
+        )
+        .context("cannot drain IPv4 flows")?;
+        drained.flows4 = flows;
+        drained.orphans += orphans;
+        let (flows, orphans) = collect_family::<FlowKey6, Slot6>(
+            &self.flows6,
+            &self.front6,
+            closed,
+            self.cpus,
+            |key| key.generation,
+        )
+        .context("cannot drain IPv6 flows")?;
+        drained.flows6 = flows;
+        drained.orphans += orphans;
+        drained.losses =
+            entries_of::<LossKey, LossCount>(&self.losses, |key| key.generation == closed)
+                .context("cannot drain the loss counters")?;
+        let (keys, values) = lookup_all(self.wire.fd().as_fd(), 1, None, usize::MAX)
+            .context("cannot read the wire flows")?;
+        drained.wire = keys.into_iter().zip(values).collect();
+        Ok(drained)
+    }
+
+    /// Deletes wire flows that are over.
+    pub fn delete_wire(&self, keys: &[WireKey]) -> anyhow::Result<()> {
+        delete_all(self.wire.fd().as_fd(), keys).context("cannot delete wire flows")
+    }
+}
+
+/// Entries of a hash that belong to the closed generation, deleted once they are read.
+fn entries_of<K, V>(map: &MapData, is_closed: impl Fn(&K) -> bool) -> io::Result<Vec<(K, V)>>
+where
+    K: FromBytes + IntoBytes + Immutable + Copy,
+    V: FromBytes + Clone,
+{
+    let (keys, values) = lookup_all::<K, V>(map.fd().as_fd(), 1, None, usize::MAX)?;
+    let entries: Vec<(K, V)> = keys
+        .into_iter()
+        .zip(values)
+        .filter(|(key, _)| is_closed(key))
+        .collect();
+    let keys: Vec<K> = entries.iter().map(|(key, _)| *key).collect();
+    delete_all(map.fd().as_fd(), &keys)?;
+    Ok(entries)
+}
+
+fn collect_family<K, S>(
+    flows: &MapData,
+    front: &MapData,
+    closed: u8,
+    cpus: usize,
+    generation_of: impl Fn(&K) -> u8,
+) -> anyhow::Result<(HashMap<K, FlowRecord>, u64)>
+where
+    K: FromBytes + IntoBytes + Immutable + Copy + Eq + Hash,
+    S: Slot<Key = K>,
+{
+    let mut found: HashMap<K, FlowRecord> = entries_of(flows, |key| generation_of(key) == closed)?
+        .into_iter()
+        .collect();
+    let orphans = add_front::<S>(&mut found, front, closed, cpus)?;
+    Ok((found, orphans))
+}
+
+/// Adds the front tables' slots to the records, and empties them.
+fn add_front<S: Slot>(
+    found: &mut HashMap<S::Key, FlowRecord>,
+    front: &MapData,
+    closed: u8,
+    cpus: usize,
+) -> anyhow::Result<u64> {
+    let first = u32::from(closed) * FRONT_ROW;
+    let (indices, slots) = lookup_all::<u32, S>(
+        front.fd().as_fd(),
+        cpus,
+        first.checked_sub(1),
+        FRONT_ROW as usize,
+    )?;
+    let mut orphans = 0;
+    let mut used = Vec::new();
+    for (index, copies) in indices.iter().zip(slots.chunks_exact(cpus)) {
+        let mut is_used = false;
+        for slot in copies.iter().filter(|slot| slot.tally().buffers > 0) {
+            is_used = true;
+            debug_assert_eq!(slot.generation(), closed);
+            match found.get_mut(&slot.key()) {
+                Some(record) => add_tally(record, slot.tally()),
+                None => orphans += slot.tally().buffers,
+            }
+        }
+        if is_used {
+            used.push(*index);
+        }
+    }
+    clear::<S>(front, &used, cpus)?;
+    Ok(orphans)
+}
+
+fn add_tally(record: &mut FlowRecord, tally: &Tally) {
+    record.packets += tally.packets;
+    record.bytes += tally.bytes;
+    record.buffers += tally.buffers;
+    record.buffer_bytes += tally.buffer_bytes;
+    record.tcp_flags |= tally.tcp_flags;
+    if (tally.last_jiffies.wrapping_sub(record.last_jiffies) as i32) > 0 {
+        record.last_jiffies = tally.last_jiffies;
+    }
+}
+
+/// Zeroes slots on every CPU.
+fn clear<S: Slot>(front: &MapData, indices: &[u32], cpus: usize) -> anyhow::Result<()> {
+    use aya::maps::{PerCpuArray, PerCpuValues};
+    // aya's typed view owns its descriptor, so it gets one of its own.
+    let copy = MapData::from_fd(front.fd().as_fd().try_clone_to_owned()?)?;
+    let mut array: PerCpuArray<MapData, S> = PerCpuArray::try_from(Map::PerCpuArray(copy))?;
+    for index in indices {
+        let empty = PerCpuValues::try_from(vec![S::new_zeroed(); cpus])
+            .context("one slot for each possible CPU")?;
+        array
+            .set(*index, empty, 0)
+            .context("cannot empty a front table")?;
+    }
+    Ok(())
+}
+
+impl Slot for Slot4 {
+    type Key = FlowKey4;
+    fn key(&self) -> FlowKey4 {
+        self.key
+    }
+    fn tally(&self) -> &Tally {
+        &self.tally
+    }
+    fn generation(&self) -> u8 {
+        self.key.generation
+    }
+}
+
+impl Slot for Slot6 {
+    type Key = FlowKey6;
+    fn key(&self) -> FlowKey6 {
+        self.key
+    }
+    fn tally(&self) -> &Tally {
+        &self.tally
+    }
+    fn generation(&self) -> u8 {
+        self.key.generation
+    }
+}

@@ -1,0 +1,171 @@
+//! Loading the eBPF object: constants in, programs and maps out.
+
+use anyhow::Context;
+use aya::{
+    Btf, Ebpf, EbpfLoader, include_bytes_aligned,
+    maps::MapData,
+    programs::{BtfTracePoint, CgroupSkb, SchedClassifier},
+};
+use probe_abi::params::TUNNEL_PORTS;
+
+use crate::{
+    btf::Offsets,
+    config::{Config, TunnelKind, TunnelPort},
+};
+
+/// The object, built by `cargo xtask build-ebpf`.
+static OBJECT: &[u8] = include_bytes_aligned!(env!("WEIGHBRIDGE_EBPF_OBJECT"));
+
+/// tc programs of the object.
+const CLASSIFIERS: [&str; 6] = [
+    "uplink_egress",
+    "uplink_ingress",
+    "tunnel_ingress",
+    "uplink_egress_l3",
+    "uplink_ingress_l3",
+    "tunnel_ingress_l3",
+];
+/// cgroup_skb programs of the object.
+const POD_PROGRAMS: [&str; 2] = ["pod_egress", "pod_ingress"];
+/// The tp_btf program, and its tracepoint.
+const WIRE: (&str, &str) = ("wire", "net_dev_queue");
+
+/// What the programs are told, beside the kernel's offsets.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    /// Inode of the network namespace that the probe watches.
+    pub netns_inode: u32,
+    /// Kernel ticks a second.
+    pub ticks_per_second: u32,
+    /// Capacity of each flow map.
+    pub max_flows: u32,
+    /// UDP ports of tunnels.
+    pub tunnel_ports: Vec<TunnelPort>,
+}
+
+impl Parameters {
+    /// Of the process's own network namespace.
+    pub fn new(config: &Config, ticks_per_second: u32) -> anyhow::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let path = "/proc/thread-self/ns/net";
+        let inode = std::fs::metadata(path)
+            .with_context(|| format!("cannot read {path}"))?
+            .ino();
+        Ok(Self {
+            netns_inode: u32::try_from(inode).context("network namespace inode")?,
+            ticks_per_second,
+            max_flows: config.max_flows,
+            tunnel_ports: config.tunnel_ports.clone(),
+        })
+    }
+}
+
+/// Loads the object and every program in it. Nothing is attached yet.
+pub fn load(parameters: &Parameters) -> anyhow::Result<Ebpf> {
+    let offsets = Offsets::of_kernel()?;
+    let mut ebpf = load_object(OBJECT, parameters, &offsets)?;
+    for name in CLASSIFIERS {
+        program::<SchedClassifier>(&mut ebpf, name)?
+            .load()
+            .with_context(|| format!("the kernel refused the tc program {name}"))?;
+    }
+    for name in POD_PROGRAMS {
+        program::<CgroupSkb>(&mut ebpf, name)?
+            .load()
+            .with_context(|| format!("the kernel refused the cgroup_skb program {name}"))?;
+    }
+    let btf = Btf::from_sys_fs().context("cannot read /sys/kernel/btf/vmlinux")?;
+    let (name, tracepoint) = WIRE;
+    program::<BtfTracePoint>(&mut ebpf, name)?
+        .load(tracepoint, &btf)
+        .with_context(|| format!("the kernel refused the tracing program {name}"))?;
+    Ok(ebpf)
+}
+
+/// Loads an object's maps, with the constants set; its programs are still to be loaded.
+pub fn load_object(
+    object: &[u8],
+    parameters: &Parameters,
+    offsets: &Offsets,
+) -> anyhow::Result<Ebpf> {
+    anyhow::ensure!(
+        !object.is_empty(),
+        "this binary was built without its eBPF object: run `cargo xtask build-ebpf` and build again"
+    );
+    let conntrack = offsets.conntrack;
+    let ports = tunnel_port_list(&parameters.tunnel_ports);
+    let geneve = geneve_port(&parameters.tunnel_ports);
+    let life = fingerprint_life_ticks(parameters.ticks_per_second);
+    let zero = 0u32;
+    let nfct = conntrack.as_ref().map_or(&zero, |found| &found.skb_nfct);
+    let original = conntrack.as_ref().map_or(&zero, |found| &found.original);
+    let reply = conntrack.as_ref().map_or(&zero, |found| &found.reply);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("NETNS_INODE", &parameters.netns_inode, true)
+        .override_global("FINGERPRINT_LIFE_TICKS", &life, true)
+        .override_global("TUNNEL_PORT_LIST", &ports, true)
+        .override_global("GENEVE_PORT", &geneve, true)
+        .override_global("SKB_DEV", &offsets.skb_dev, true)
+        .override_global("SKB_HEAD", &offsets.skb_head, true)
+        .override_global("SKB_DATA", &offsets.skb_data, true)
+        .override_global("SKB_LEN", &offsets.skb_len, true)
+        .override_global("SKB_DATA_LEN", &offsets.skb_data_len, true)
+        .override_global("SKB_NETWORK_HEADER", &offsets.skb_network_header, true)
+        .override_global("SKB_NFCT", nfct, true)
+        .override_global("DEV_IFINDEX", &offsets.dev_ifindex, true)
+        .override_global("DEV_NET", &offsets.dev_net, true)
+        .override_global("NET_INUM", &offsets.net_inum, true)
+        .override_global("CT_TUPLE_ORIGINAL", original, true)
+        .override_global("CT_TUPLE_REPLY", reply, true);
+    for map in ["FLOWS4", "FLOWS6", "WIRE"] {
+        loader.map_max_entries(map, parameters.max_flows);
+    }
+    loader
+        .load(object)
+        .context("cannot load the eBPF object's maps")
+}
+
+/// A program by name and kind.
+pub fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut P>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    ebpf.program_mut(name)
+        .with_context(|| format!("the eBPF object has no program {name}"))?
+        .try_into()
+        .with_context(|| format!("the eBPF program {name} is of another kind"))
+}
+
+/// Takes a map's descriptor out of the object.
+pub fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<MapData> {
+    use aya::maps::Map;
+    let map = ebpf
+        .take_map(name)
+        .with_context(|| format!("the eBPF object has no map {name}"))?;
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) => {
+            Ok(data)
+        }
+        other => anyhow::bail!("the eBPF map {name} is of an unexpected kind: {other:?}"),
+    }
+}
+
+fn fingerprint_life_ticks(ticks_per_second: u32) -> u32 {
+    (probe_abi::wire::FINGERPRINT_LIFE_NS * u64::from(ticks_per_second) / 1_000_000_000) as u32
+}
+
+fn tunnel_port_list(ports: &[TunnelPort]) -> [u16; TUNNEL_PORTS] {
+    let mut list = [0; TUNNEL_PORTS];
+    for (slot, port) in list.iter_mut().zip(ports) {
+        *slot = port.port.to_be();
+    }
+    list
+}
+
+fn geneve_port(ports: &[TunnelPort]) -> u16 {
+    ports
+        .iter()
+        .find(|port| matches!(port.kind, TunnelKind::Geneve))
+        .map_or(0, |port| port.port.to_be())
+}

@@ -1,0 +1,321 @@
+//! One interval after the other: hooks attached, maps drained, rows made.
+//!
+//! It owns everything that touches the kernel and hands out plain rows; where they go is for
+//! [`crate::run`] to say.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use aya_log::EbpfLogger;
+use probe_abi::flow::hook;
+use tracing::{info, warn};
+use trace_schema::{
+    flows::{FlowRow, NatState},
+    ledger::LedgerRow,
+    snat::SnatRow,
+};
+
+use crate::{
+    aggregate::{
+        Interface, Interval, Owner,
+        books::{Edge, Sources, ledger_rows},
+        flow_rows,
+        wire::WireLog,
+    },
+    attach::{Followers, Hooks},
+    cgroups::{self, index::Index},
+    clock::{self, Offset},
+    config::Config,
+    interfaces::{
+        Chosen, Role,
+        follow::{Change, Follow},
+        netlink::Netlink,
+    },
+    loader::{self, Parameters, take_map},
+    drain::Maps,
+};
+
+/// Least time between two scans of the cgroup tree that unknown ids ask for.
+const LEAST_SCAN_GAP: Duration = Duration::from_millis(200);
+/// The kernel's own account of its id since boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The running probe.
+pub struct Sampler {
+    config: Config,
+    boot_id: String,
+    tick_ns: u64,
+    hooks: Hooks,
+    maps: Maps,
+    netlink: Netlink,
+    follow: Follow,
+    cgroups: Index,
+    wire_log: WireLog,
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
+    edges: BTreeMap<u32, Edge>,
+    interfaces: BTreeMap<u32, Interface>,
+    clock: Offset,
+    start_us: i64,
+    misses: HashMap<u8, u64>,
+    is_first: bool,
+}
+
+/// What an interval gave.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// Start and end of the interval, UTC microseconds.
+    pub interval_us: (i64, i64),
+    /// Rows of `flows`.
+    pub flows: Vec<FlowRow>,
+    /// Rows of `snat`.
+    pub snat: Vec<SnatRow>,
+    /// Rows of `ledger`.
+    pub ledger: Vec<LedgerRow>,
+}
+
+impl Sampler {
+    /// Finds what is not given, loads and attaches. When this returns, packets are being counted.
+    pub fn start(config: Config) -> anyhow::Result<Self> {
+        let mut netlink = Netlink::open()?;
+        let follow = Follow::start(
+            config.uplinks.clone(),
+            config.tunnels.clone(),
+            &netlink.survey()?,
+        )?;
+        let root = cgroups::root(config.cgroup.as_deref())?;
+        let ticks_per_second = ticks_per_second()?;
+        let mut ebpf = loader::load(&Parameters::new(&config, ticks_per_second)?)?;
+        let logger = EbpfLogger::init(&mut ebpf)
+            .map_err(|error| warn!("messages from the eBPF programs are off: {error}"))
+            .ok();
+        let maps = Maps::take(&mut ebpf)?;
+        let wire_filter = take_map(&mut ebpf, "WIRE_FILTER")?;
+        let boot_id = std::fs::read_to_string(BOOT_ID)
+            .with_context(|| format!("cannot read {BOOT_ID}"))?
+            .trim()
+            .to_owned();
+        let clock = clock::measure()?;
+        let mut sampler = Self {
+            hooks: Hooks::new(ebpf, wire_filter)?,
+            cgroups: Index::new(root.clone(), LEAST_SCAN_GAP),
+            wire_log: WireLog::default(),
+            tick_ns: 1_000_000_000 / u64::from(ticks_per_second),
+            start_us: clock.utc_us(clock::monotonic_ns()?),
+            edges: BTreeMap::new(),
+            interfaces: BTreeMap::new(),
+            misses: HashMap::new(),
+            is_first: true,
+            config,
+            boot_id,
+            maps,
+            netlink,
+            follow,
+            logger,
+            clock,
+        };
+        // The wire first and the pods last: whatever is seen before NAT can then be seen behind it.
+        sampler.hooks.attach_wire()?;
+        for chosen in sampler.follow.chosen().to_vec() {
+            sampler.attach(&chosen)?;
+        }
+        sampler.hooks.attach_pods(&root)?;
+        sampler.refresh_interfaces();
+        sampler.start_us = clock.utc_us(clock::monotonic_ns()?);
+        info!(cgroup = %root.display(), "pod hooks attached");
+        Ok(sampler)
+    }
+
+    /// Ends the interval that is open and begins the next.
+    pub fn close_interval(&mut self) -> anyhow::Result<Sample> {
+        self.cgroups.scan(Instant::now());
+        let before = self.netlink.counters()?;
+        let closed = self.maps.flip()?;
+        let after = self.netlink.counters()?;
+        let now_ns = clock::monotonic_ns()?;
+        self.measure_clock()?;
+        let drained = self.maps.collect(closed)?;
+        if drained.orphans > 0 {
+            warn!(buffers = drained.orphans, "front table slots without a flow record");
+        }
+        let end: BTreeMap<u32, Edge> = after
+            .iter()
+            .map(|(&index, &after)| {
+                (index, Edge { before: before.get(&index).copied().unwrap_or(after), after })
+            })
+            .collect();
+        let interval = self.interval(now_ns);
+        let wire = self.wire_log.advance(&interval, now_ns, &drained.wire);
+        self.maps.delete_wire(&wire.over)?;
+        let cgroups = &mut self.cgroups;
+        let flows = flow_rows(&interval, &drained, |id| owner(cgroups, id));
+        let misses = self.new_misses();
+        let ledger = ledger_rows(
+            &interval,
+            &drained,
+            &Sources {
+                start: &self.edges,
+                end: &end,
+                hooks: &self.hook_places(),
+                is_first: self.is_first,
+                wire_buffers: &wire.buffers,
+                disagreements: wire.disagreements,
+                ring_drops: 0,
+                misses: &misses,
+                wire_entries: drained.wire.len(),
+                capacity: self.config.max_flows,
+            },
+        );
+        self.edges = end;
+        self.is_first = false;
+        self.start_us = interval.end_us;
+        self.follow_interfaces()?;
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+        Ok(Sample {
+            interval_us: (interval.start_us, interval.end_us),
+            flows,
+            snat: wire.rows,
+            ledger,
+        })
+    }
+
+    /// Detaches from interfaces, which below kernel 6.6 would otherwise outlive the process.
+    pub fn stop(&mut self) {
+        self.hooks.detach_interfaces();
+    }
+
+    /// The kernel's boot id.
+    pub fn boot_id(&self) -> &str {
+        &self.boot_id
+    }
+
+    /// Hooks that are attached, as (program, interface).
+    pub fn attached(&self) -> Vec<(&'static str, String)> {
+        self.hooks.attached()
+    }
+
+    fn attach(&mut self, chosen: &Chosen) -> anyhow::Result<()> {
+        let index = chosen.link.index;
+        let before = self.netlink.counters()?.get(&index).copied().unwrap_or_default();
+        self.hooks.attach(chosen)?;
+        let after = self.netlink.counters()?.get(&index).copied().unwrap_or(before);
+        self.edges.insert(index, Edge { before, after });
+        info!(interface = %chosen.link.name, role = ?chosen.role, "hooks attached");
+        Ok(())
+    }
+
+    /// Hooks what appeared, forgets what went, and keeps ours at the head of every chain.
+    fn follow_interfaces(&mut self) -> anyhow::Result<()> {
+        let survey = self.netlink.survey()?;
+        for change in self.follow.step(&survey) {
+            match change {
+                Change::Appeared(chosen) => {
+                    if let Err(error) = self.attach(&chosen) {
+                        warn!("cannot follow {}: {error:#}", chosen.link.name);
+                    }
+                }
+                Change::Gone(chosen) => {
+                    info!(interface = %chosen.link.name, "interface gone");
+                    self.edges.remove(&chosen.link.index);
+                    self.hooks.forget(chosen.link.index)?;
+                }
+                Change::Renamed { from, to } => {
+                    info!(%from, to = %to.link.name, "interface renamed");
+                    self.hooks.rename(to.link.index, &to.link.name);
+                }
+            }
+        }
+        for interface in self.hooks.keep_first()? {
+            warn!(%interface, "another program had gone before ours; put back at the head");
+        }
+        self.refresh_interfaces();
+        Ok(())
+    }
+
+    fn refresh_interfaces(&mut self) {
+        let chosen = self.follow.chosen().to_vec();
+        self.interfaces = chosen
+            .iter()
+            .map(|chosen| {
+                let egress_nat = match self.hooks.followers(chosen.link.index, false) {
+                    Followers::None => NatState::Post,
+                    Followers::Some | Followers::Unknown => NatState::Undetermined,
+                };
+                let interface = Interface {
+                    name: chosen.link.name.clone(),
+                    egress_nat,
+                    link_header_bytes: i32::from(chosen.link.link_header_bytes),
+                };
+                (chosen.link.index, interface)
+            })
+            .collect();
+    }
+
+    /// Hook codes with the interface index, for the ledger.
+    fn hook_places(&self) -> Vec<(u8, u32)> {
+        let mut places = vec![(hook::POD_EGRESS, 0), (hook::POD_INGRESS, 0)];
+        for chosen in self.follow.chosen() {
+            let index = chosen.link.index;
+            match chosen.role {
+                Role::Uplink => places.extend([
+                    (hook::UPLINK_EGRESS, index),
+                    (hook::UPLINK_INGRESS, index),
+                    (hook::WIRE, index),
+                ]),
+                Role::Tunnel => places.push((hook::TUNNEL_INGRESS, index)),
+            }
+        }
+        places
+    }
+
+    fn interval(&self, now_ns: u64) -> Interval {
+        Interval {
+            start_us: self.start_us,
+            end_us: self.clock.utc_us(now_ns).max(self.start_us),
+            node: self.config.node.clone(),
+            boot_id: self.boot_id.clone(),
+            clock: self.clock,
+            tick_ns: self.tick_ns,
+            interfaces: self.interfaces.clone(),
+            tunnel_ports: self.config.tunnel_ports.clone(),
+        }
+    }
+
+    fn measure_clock(&mut self) -> anyhow::Result<()> {
+        let offset = clock::measure()?;
+        if let Some(step_ns) = offset.step_since(&self.clock) {
+            warn!(step_ns, "the machine's clock was set: times of rows before and after differ");
+        }
+        self.clock = offset;
+        Ok(())
+    }
+
+    fn new_misses(&mut self) -> HashMap<u8, u64> {
+        let mut news = HashMap::new();
+        if let Some(total) = self.hooks.misses("wire") {
+            let known = self.misses.insert(hook::WIRE, total).unwrap_or_default();
+            news.insert(hook::WIRE, total.saturating_sub(known));
+        }
+        news
+    }
+}
+
+/// Kernel ticks a second. The coarse clock's resolution is the tick (kernel/time/posix-timers.c).
+fn ticks_per_second() -> anyhow::Result<u32> {
+    let mut tick = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer leads to a timespec.
+    let result = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut tick) };
+    anyhow::ensure!(result == 0 && tick.tv_nsec > 0, "the kernel does not tell its tick");
+    Ok((1_000_000_000 / tick.tv_nsec) as u32)
+}
+
+fn owner(cgroups: &mut Index, id: u64) -> Owner {
+    cgroups.get(id, Instant::now()).map_or_else(Owner::default, |cgroup| Owner {
+        pod_uid: cgroup.identity.pod_uid.clone(),
+        container_id: cgroup.identity.container_id.clone(),
+    })
+}

@@ -1,0 +1,178 @@
+//! The few bpf(2) and membarrier(2) calls that aya does not offer: batches, recursion misses, and
+//! waiting until no program still runs.
+//!
+//! Layouts are those of `union bpf_attr`, include/uapi/linux/bpf.h.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+    time::Duration,
+};
+
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_MAP_DELETE_BATCH: libc::c_long = 27;
+const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
+/// Entries asked for in one call. A hash bucket that holds more than this is not to be expected;
+/// the kernel would answer ENOSPC.
+const BATCH: usize = 8192;
+/// How long to wait where membarrier is refused (nohz_full kernels): far longer than a program
+/// can run.
+const GRACE: Duration = Duration::from_millis(100);
+
+#[repr(C)]
+#[derive(IntoBytes, FromZeros, Immutable)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Reads every entry of a map whose cursor is 32 bits wide: hashes and arrays.
+///
+/// `value_copies` is the number of possible CPUs for a per-CPU map, else 1; `start` the cursor to
+/// begin behind, `limit` how many entries at most.
+pub fn lookup_all<K, V>(
+    map: BorrowedFd<'_>,
+    value_copies: usize,
+    start: Option<u32>,
+    limit: usize,
+) -> io::Result<(Vec<K>, Vec<V>)>
+where
+    K: FromBytes + Clone,
+    V: FromBytes + Clone,
+{
+    let mut keys: Vec<K> = Vec::new();
+    let mut values: Vec<V> = Vec::new();
+    let mut cursor = start.unwrap_or_default();
+    let mut begun = start.is_some();
+    while keys.len() < limit {
+        let room = BATCH.min(limit - keys.len());
+        let known = keys.len();
+        keys.resize(known + room, K::new_zeroed());
+        values.resize((known + room) * value_copies, V::new_zeroed());
+        let mut next = 0u32;
+        let mut attr = BatchAttr {
+            in_batch: if begun { &raw const cursor as u64 } else { 0 },
+            out_batch: &raw mut next as u64,
+            keys: keys[known..].as_mut_ptr() as u64,
+            values: values[known * value_copies..].as_mut_ptr() as u64,
+            count: room as u32,
+            map_fd: map.as_raw_fd() as u32,
+            elem_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: the pointers lead to `room` keys and values, which accept any bytes, and to a
+        // cursor of the width that hashes and arrays use.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_MAP_LOOKUP_BATCH,
+                &raw mut attr,
+                size_of::<BatchAttr>(),
+            )
+        };
+        let error = (result != 0).then(io::Error::last_os_error);
+        let found = match &error {
+            Some(error) if error.raw_os_error() != Some(libc::ENOENT) => 0,
+            _ => attr.count as usize,
+        };
+        keys.truncate(known + found);
+        values.truncate((known + found) * value_copies);
+        match error {
+            None => {}
+            Some(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
+            Some(error) => return Err(error),
+        }
+        cursor = next;
+        begun = true;
+    }
+    Ok((keys, values))
+}
+
+/// Deletes entries; those already gone do not matter.
+pub fn delete_all<K: IntoBytes + Immutable>(map: BorrowedFd<'_>, keys: &[K]) -> io::Result<()> {
+    let mut rest = keys;
+    while !rest.is_empty() {
+        let mut attr = BatchAttr {
+            in_batch: 0,
+            out_batch: 0,
+            keys: rest.as_ptr() as u64,
+            values: 0,
+            count: rest.len() as u32,
+            map_fd: map.as_raw_fd() as u32,
+            elem_flags: 0,
+            flags: 0,
+        };
+        // SAFETY: `keys` leads to `count` keys.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_MAP_DELETE_BATCH,
+                &raw mut attr,
+                size_of::<BatchAttr>(),
+            )
+        };
+        if result == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::ENOENT) {
+            return Err(error);
+        }
+        // `count` deletions went well before the key that was not there.
+        rest = &rest[(attr.count as usize + 1).min(rest.len())..];
+    }
+    Ok(())
+}
+
+/// Waits until every eBPF program that was running when this was called has ended.
+///
+/// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu` (kernel/sched/membarrier.c), and programs run
+/// inside RCU read-side sections.
+pub fn wait_for_programs() {
+    // SAFETY: the call takes no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result != 0 {
+        std::thread::sleep(GRACE);
+    }
+}
+
+/// `recursion_misses` of `struct bpf_prog_info` (kernel 5.12).
+pub fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {
+    /// Offset of the field, and enough room for it.
+    const OFFSET: usize = 208;
+    #[repr(C)]
+    #[derive(IntoBytes, Immutable)]
+    struct InfoAttr {
+        bpf_fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    let mut info = [0u8; 256];
+    let mut attr = InfoAttr {
+        bpf_fd: program.as_raw_fd() as u32,
+        info_len: (OFFSET + 8) as u32,
+        info: info.as_mut_ptr() as u64,
+    };
+    // SAFETY: `info` has room for `info_len` bytes.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET_INFO_BY_FD,
+            &raw mut attr,
+            size_of::<InfoAttr>(),
+        )
+    };
+    if result != 0 || (attr.info_len as usize) < OFFSET + 8 {
+        return None;
+    }
+    u64::read_from_bytes(&info[OFFSET..OFFSET + 8]).ok()
+}
