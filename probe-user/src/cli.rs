@@ -1,0 +1,183 @@
+//! The command line as typed text.
+//!
+//! It names the flags and their defaults and refuses only what is not even the right kind of text
+//! (a duration that is none). What values mean together is checked in [`crate::config`].
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Counts what leaves a node, before and after source NAT, and writes it as Parquet.
+#[derive(Debug, Parser)]
+#[command(name = "weighbridge-probe", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch this node until the duration ends or SIGTERM or SIGINT arrives.
+    Run(RunArgs),
+    /// Check that this machine has what `run` needs, and say what to do where it has not.
+    Preflight(PreflightArgs),
+}
+
+/// Flags of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Name of the node in every row (default: the machine's host name).
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    pub node: Option<String>,
+    /// Directory of the dataset; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Length of an interval: one row a flow and interval.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub interval: Duration,
+    /// Stop after this time (default: run until told to stop).
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// cgroup v2 directory whose sockets are the pods' (default: the kubepods directory).
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Interface by which traffic leaves the node; may be repeated (default: found).
+    #[arg(long = "uplink", value_name = "IF")]
+    pub uplinks: Vec<String>,
+    /// Tunnel interface from which other nodes' pods arrive; may be repeated (default: found).
+    #[arg(long = "tunnel", value_name = "IF")]
+    pub tunnels: Vec<String>,
+    /// Capacity of each flow map, in flows.
+    #[arg(long, value_name = "N", default_value_t = 65_536)]
+    pub max_flows: u32,
+    /// UDP port of a tunnel protocol, as vxlan=8472 or geneve=6081; may be repeated.
+    #[arg(long = "tunnel-port", value_name = "KIND=PORT")]
+    pub tunnel_ports: Vec<String>,
+    /// Serve /metrics and /healthz at this address.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Make this file once every hook is attached; it goes when the probe stops.
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+    /// Merge the intervals' small files into larger ones this often.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub merge_every: Duration,
+    /// Form of the log on standard error.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Flags of `preflight`.
+#[derive(Args, Debug)]
+pub struct PreflightArgs {
+    /// Form of the answer on standard output.
+    #[arg(long, value_name = "FORM", default_value = "table")]
+    pub format: ReportFormat,
+    /// cgroup v2 directory to check instead of the kubepods directory.
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Uplink to check instead of those that are found; may be repeated.
+    #[arg(long = "uplink", value_name = "IF")]
+    pub uplinks: Vec<String>,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Form of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// A table for people.
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// What parsing the command line came to, where it did not come to a [`Cli`].
+#[derive(Debug)]
+pub enum Stop {
+    /// Help or version was asked for: text for standard output.
+    Answer(String),
+    /// Bad use, in one line.
+    BadUse(String),
+}
+
+/// Parses the arguments, the program's name first.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
+    Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Stop::Answer(error.render().to_string())
+        }
+        _ => Stop::BadUse(one_line(&error.render().to_string())),
+    })
+}
+
+/// clap's message up to its usage text, on one line.
+fn one_line(message: &str) -> String {
+    let words: Vec<&str> = message
+        .trim_start_matches("error: ")
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:"))
+        .take_while(|line| !line.starts_with("For more information"))
+        .flat_map(str::split_whitespace)
+        .collect();
+    format!("{}; see --help", words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_bad_use(arguments: &[&str], names: &str) {
+        let all = ["weighbridge-probe"]
+            .iter()
+            .chain(arguments)
+            .map(OsString::from);
+        match parse(all) {
+            Err(Stop::BadUse(line)) => {
+                assert!(line.contains(names), "{line:?} does not name {names:?}");
+                assert_eq!(line.lines().count(), 1, "{line:?}");
+            }
+            other => panic!("{arguments:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn bad_use_is_one_line_that_names_the_flag() {
+        check_bad_use(
+            &["run", "--output", "/d", "--interval", "soon"],
+            "--interval",
+        );
+        check_bad_use(&["run", "--output", "/d", "--duration", "5"], "--duration");
+        check_bad_use(
+            &["run", "--output", "/d", "--metrics-listen", "here"],
+            "--metrics-listen",
+        );
+        check_bad_use(&["run", "--output", "/d", "--max-flows", "-1"], "-1");
+        check_bad_use(&["run"], "--output");
+        check_bad_use(&["run", "--output", "/d", "--upling", "eth0"], "--upling");
+        check_bad_use(&["walk"], "walk");
+    }
+
+    #[test]
+    fn help_and_version_are_answers() {
+        for flag in ["--help", "--version"] {
+            let all = ["weighbridge-probe", flag].map(OsString::from);
+            assert!(matches!(parse(all), Err(Stop::Answer(_))));
+        }
+    }
+}

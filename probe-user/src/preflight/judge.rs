@@ -1,0 +1,211 @@
+//! What the kernel's own words mean for the probe. Pure: text in, check out.
+
+use super::Check;
+use crate::interfaces::Chosen;
+
+/// Oldest kernel whose verifier takes the programs.
+const OLDEST: (u32, u32) = (5, 15);
+/// First kernel with tcx links.
+const TCX: (u32, u32) = (6, 6);
+/// First kernel that charges maps to memory cgroups instead of `RLIMIT_MEMLOCK`.
+const MEMORY_CGROUPS: (u32, u32) = (5, 11);
+
+/// By `uname -r`.
+pub fn kernel(release: &str) -> Check {
+    let release = release.trim();
+    match version(release) {
+        None => Check::warn(
+            "kernel",
+            release,
+            "version not understood; 5.15 or later is needed",
+        ),
+        Some(version) if version < OLDEST => Check::fail(
+            "kernel",
+            release,
+            "5.15 or later is needed: upgrade the node image",
+        ),
+        Some(version) if version < TCX => Check::ok(
+            "kernel",
+            format!("{release}: tc filters through netlink (tcx from 6.6)"),
+        ),
+        Some(_) => Check::ok("kernel", format!("{release}: tcx")),
+    }
+}
+
+/// `RLIMIT_MEMLOCK` bounds maps on old kernels only.
+pub fn memory_lock(release: &str, is_unlimited: bool) -> Check {
+    if is_unlimited || version(release.trim()).is_none_or(|version| version >= MEMORY_CGROUPS) {
+        return Check::ok("locked memory", "not limited for maps");
+    }
+    Check::warn(
+        "locked memory",
+        "RLIMIT_MEMLOCK bounds maps on this kernel",
+        "ulimit -l unlimited",
+    )
+}
+
+/// `/sys/kernel/security/lockdown`: the mode in force stands in brackets.
+pub fn lockdown(modes: Option<&str>) -> Check {
+    let mode = modes
+        .and_then(|modes| modes.split_once('[')?.1.split_once(']'))
+        .map(|(mode, _)| mode);
+    match mode {
+        Some("confidentiality") => Check::fail(
+            "lockdown",
+            "confidentiality: programs may not read kernel memory",
+            "boot with lockdown=integrity or less",
+        ),
+        Some(mode) => Check::ok("lockdown", mode),
+        None => Check::ok("lockdown", "not in force"),
+    }
+}
+
+/// `/proc/sys/net/core/bpf_jit_enable`, which only the initial network namespace shows.
+pub fn jit(enabled: Option<&str>) -> Check {
+    match enabled.map(str::trim) {
+        Some("0") => Check::warn(
+            "jit",
+            "off: every program is interpreted, many times slower",
+            "sysctl -w net.core.bpf_jit_enable=1",
+        ),
+        Some(_) => Check::ok("jit", "on"),
+        None => Check::ok("jit", "not shown in this network namespace"),
+    }
+}
+
+/// By `/proc/self/mountinfo`.
+pub fn bpf_file_system(mountinfo: &str) -> Check {
+    let mount = mountinfo.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        filesystem
+            .starts_with("bpf ")
+            .then(|| mount.split(' ').nth(4))?
+    });
+    match mount {
+        Some(path) => Check::ok("bpffs", path),
+        // Nothing is pinned: links go with the process that holds them.
+        None => Check::ok("bpffs", "not mounted, not needed"),
+    }
+}
+
+/// XDP programs run before tc: what they forward, redirect or drop never reaches a hook.
+pub fn xdp(chosen: &[Chosen]) -> Check {
+    let with_xdp: Vec<&str> = chosen
+        .iter()
+        .filter(|chosen| chosen.link.has_xdp)
+        .map(|chosen| chosen.link.name.as_str())
+        .collect();
+    if with_xdp.is_empty() {
+        return Check::ok("xdp", "no program on uplinks or tunnels");
+    }
+    Check::warn(
+        "xdp",
+        format!(
+            "program on {}: what it takes bypasses the hooks",
+            with_xdp.join(", ")
+        ),
+        "expect missing packets there; Cilium: loadBalancer.acceleration=disabled",
+    )
+}
+
+/// `/proc/net/protocols` counts the sockets of each protocol of this network namespace.
+pub fn af_xdp(protocols: &str) -> Check {
+    let sockets = protocols.lines().find_map(|line| {
+        let mut columns = line.split_whitespace();
+        let is_xdp = columns.next() == Some("XDP");
+        is_xdp.then(|| columns.nth(1)?.parse::<u64>().ok())?
+    });
+    match sockets {
+        Some(count @ 1..) => Check::warn(
+            "af_xdp",
+            format!("{count} AF_XDP sockets: their traffic bypasses the hooks"),
+            "count such traffic elsewhere",
+        ),
+        _ => Check::ok("af_xdp", "no AF_XDP socket in this network namespace"),
+    }
+}
+
+/// Major and minor number of a release such as `6.8.0-1021-azure`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let (major, rest) = release.split_once('.')?;
+    let minor: &str = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status::{self, Fail, Ok, Warn};
+    use super::*;
+    use crate::interfaces::{Role, tests::link};
+
+    fn check(check: &Check, expected: Status) {
+        assert_eq!(check.status, expected, "{check:?}");
+        assert_eq!(check.advice.is_empty(), expected == Ok, "{check:?}");
+    }
+
+    #[test]
+    fn kernels() {
+        check(&kernel("5.15.0-1075-azure\n"), Ok);
+        check(&kernel("5.14.0-427.el9.x86_64"), Fail);
+        check(&kernel("4.19.0"), Fail);
+        check(&kernel("6.6"), Ok);
+        check(&kernel("10.1-rc1"), Ok);
+        check(&kernel("unknown"), Warn);
+        assert!(kernel("6.5.13").found.contains("netlink"));
+        assert!(kernel("6.12.1").found.ends_with(": tcx"));
+    }
+
+    #[test]
+    fn locked_memory_counts_on_old_kernels_only() {
+        check(&memory_lock("5.10.0", false), Warn);
+        check(&memory_lock("5.10.0", true), Ok);
+        check(&memory_lock("5.15.0", false), Ok);
+    }
+
+    #[test]
+    fn lockdown_modes() {
+        check(&lockdown(Some("none integrity [confidentiality]\n")), Fail);
+        check(&lockdown(Some("none [integrity] confidentiality\n")), Ok);
+        check(&lockdown(Some("[none] integrity confidentiality\n")), Ok);
+        check(&lockdown(None), Ok);
+    }
+
+    #[test]
+    fn jit_off_is_slow() {
+        check(&jit(Some("0\n")), Warn);
+        check(&jit(Some("1\n")), Ok);
+        check(&jit(None), Ok);
+    }
+
+    #[test]
+    fn bpffs_is_found_by_its_type() {
+        let mounted = "33 24 0:30 / /sys/fs/bpf rw shared:11 - bpf bpf rw,mode=700\n";
+        assert_eq!(bpf_file_system(mounted).found, "/sys/fs/bpf");
+        check(&bpf_file_system("33 24 0:30 / /bpf rw - tmpfs bpf rw"), Ok);
+        assert!(bpf_file_system("").found.contains("not mounted"));
+    }
+
+    #[test]
+    fn what_bypasses_the_hooks_is_named() {
+        let plain = Chosen {
+            role: Role::Uplink,
+            link: link(2, "eth0", None),
+        };
+        check(&xdp(std::slice::from_ref(&plain)), Ok);
+        let mut taken = plain;
+        taken.link.has_xdp = true;
+        check(&xdp(&[taken.clone()]), Warn);
+        assert!(xdp(&[taken]).found.contains("eth0"));
+
+        let protocols = |sockets: u32| {
+            format!(
+                "protocol  size sockets  memory press maxhdr  slab module\n\
+                 XDP        960      {sockets}      -1   NI       0   no   kernel\n\
+                 TCP       2432     27       4   no     320   yes  kernel\n"
+            )
+        };
+        check(&af_xdp(&protocols(2)), Warn);
+        check(&af_xdp(&protocols(0)), Ok);
+        check(&af_xdp(""), Ok);
+    }
+}
