@@ -24,10 +24,15 @@ fn in_namespace(test: impl FnOnce() + Send + 'static) {
 }
 
 fn sh(line: &str) -> String {
+    sh_with(line, None)
+}
+
+/// Runs a line, with a last argument that has blanks in it.
+fn sh_with(line: &str, last: Option<&str>) -> String {
     let mut words = line.split_whitespace();
     let program = words.next().unwrap();
     let output = Command::new(program)
-        .args(words)
+        .args(words.chain(last))
         .output()
         .unwrap_or_else(|error| panic!("{program}: {error}; apt-get install iproute2"));
     assert!(
@@ -57,9 +62,10 @@ fn make_node() {
     sh("ip -6 route add default via 2001:db8::1");
     sh("ip route add default dev pod0 table 100");
     sh("ip link add vx0 type vxlan id 1 remote 192.0.2.9 dstport 8472 dev up0");
-    sh("ip link add gnv0 type geneve id 1 remote 192.0.2.9");
-    sh("ip link add ipt0 type ipip remote 192.0.2.9 local 192.0.2.2");
-    for link in ["vx0", "gnv0", "ipt0"] {
+    sh("ip link add vx1 type vxlan id 2 remote 192.0.2.9 dstport 8473");
+    sh("ip link add gpe0 type vxlan gpe external dstport 4790");
+    sh("ip link add down0 type vxlan id 3 remote 192.0.2.9 dstport 8474");
+    for link in ["vx0", "vx1", "gpe0"] {
         sh(&format!("ip link set {link} up"));
     }
 }
@@ -77,9 +83,9 @@ fn uplinks_and_tunnels_are_found_in_the_namespace_of_the_thread() {
             names
         };
         assert_eq!(names(Role::Uplink), ["up0", "up1"]);
-        assert_eq!(names(Role::Tunnel), ["gnv0", "ipt0", "vx0"]);
+        assert_eq!(names(Role::Tunnel), ["gpe0", "vx0", "vx1"]);
         assert_eq!(survey.named("vx0").unwrap().link_header_bytes, 14);
-        assert_eq!(survey.named("ipt0").unwrap().link_header_bytes, 0);
+        assert_eq!(survey.named("gpe0").unwrap().link_header_bytes, 0);
     });
 }
 
@@ -125,12 +131,12 @@ fn links_that_come_go_and_are_renamed_are_followed() {
         let first = netlink.survey().unwrap();
         let mut follow = Follow::start(Vec::new(), Vec::new(), &first).unwrap();
         assert_eq!(follow.step(&netlink.survey().unwrap()), []);
-        sh("ip link del gnv0");
+        sh("ip link del vx1");
         sh("ip link set vx0 down");
         sh("ip link set vx0 name vx9");
         sh("ip link set vx9 up");
-        sh("ip link add gre9 type gretap remote 192.0.2.7 local 192.0.2.2");
-        sh("ip link set gre9 up");
+        sh("ip link add vx7 type vxlan id 7 remote 192.0.2.7 dstport 8477");
+        sh("ip link set vx7 up");
         let changes = follow.step(&netlink.survey().unwrap());
         let told: Vec<String> = changes
             .iter()
@@ -140,12 +146,12 @@ fn links_that_come_go_and_are_renamed_are_followed() {
                 Change::Renamed { from, to } => format!("{from} is now {}", to.link.name),
             })
             .collect();
-        assert_eq!(told, ["vx0 is now vx9", "gone gnv0", "appeared gre9"]);
+        assert_eq!(told, ["vx0 is now vx9", "gone vx1", "appeared vx7"]);
     });
 }
 
 /// Sends datagrams out of `link`, where nobody answers.
-fn flood(link: &str, packets: usize) {
+fn flood(link: &str, packets: u64) {
     sh(&format!(
         "ip neigh replace 192.0.2.77 lladdr 02:00:00:00:00:77 dev {link}"
     ));
@@ -184,7 +190,7 @@ fn check_drops(commands: &[&str]) {
         let mut netlink = Netlink::open().unwrap();
         let index = netlink.survey().unwrap().named("up0").unwrap().index;
         let before = netlink.counters().unwrap()[&index];
-        let (sent_before, packets) = (before.tx_packets, 200);
+        let (sent_before, packets) = (before.tx_packets, 200u64);
         flood("up0", packets);
         let after = netlink.counters().unwrap()[&index];
         let (root, children) = tc_drops("up0");
@@ -196,14 +202,14 @@ fn check_drops(commands: &[&str]) {
             "the root does not count its children: {children:?}"
         );
         let dropped = u64::from(after.queues.root_since(&before.queues));
-        assert!(after.tx_packets - sent_before + dropped >= 1);
-        assert_eq!(after, {
-            let mut again = netlink.counters_of(index).unwrap().unwrap();
-            again.queues = after.queues;
-            again.tx_packets = after.tx_packets;
-            again.tx_bytes = after.tx_bytes;
-            again
-        });
+        // The rest waits in the short queues.
+        let accounted = after.tx_packets - sent_before + dropped;
+        assert!(
+            (packets - 8..=packets + 8).contains(&accounted),
+            "{accounted} of {packets}"
+        );
+        let alone = netlink.counters_of(index).unwrap().unwrap();
+        assert!(alone.tx_packets >= after.tx_packets && alone.tx_bytes >= after.tx_bytes);
     });
 }
 
@@ -224,10 +230,9 @@ fn drops_below_a_multiqueue_root_are_counted_once() {
 #[test]
 fn drops_below_a_classful_root_are_counted_once() {
     check_drops(&[
-        "tc qdisc add dev up0 root handle 1: prio",
-        "tc qdisc add dev up0 parent 1:1 tbf rate 8kbit burst 2000 limit 2000",
-        "tc qdisc add dev up0 parent 1:2 tbf rate 8kbit burst 2000 limit 2000",
-        "tc qdisc add dev up0 parent 1:3 tbf rate 8kbit burst 2000 limit 2000",
+        "tc qdisc add dev up0 root handle 1: htb default 1",
+        "tc class add dev up0 parent 1: classid 1:1 htb rate 8kbit burst 2000",
+        "tc qdisc add dev up0 parent 1:1 pfifo limit 2",
     ]);
 }
 
@@ -236,7 +241,9 @@ fn filters_drops_stand_apart() {
     in_namespace(|| {
         make_node();
         sh("tc qdisc add dev up0 clsact");
-        sh("tc filter add dev up0 egress matchall action drop");
+        // One classic BPF instruction: return TC_ACT_SHOT.
+        let filter = "tc filter add dev up0 egress bpf direct-action bytecode";
+        sh_with(filter, Some("1,6 0 0 2"));
         let mut netlink = Netlink::open().unwrap();
         let index = netlink.survey().unwrap().named("up0").unwrap().index;
         let before = netlink.counters().unwrap()[&index];

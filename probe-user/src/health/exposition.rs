@@ -177,7 +177,11 @@ where
     let kind = ConstCounter::new(0u64).metric_type();
     let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
     for (labels, value) in samples {
-        ConstCounter::new(*value).encode(metric.encode_family(labels)?)?;
+        let value = ConstCounter::new(*value);
+        if labels.is_empty() {
+            return value.encode(metric);
+        }
+        value.encode(metric.encode_family(labels)?)?;
     }
     Ok(())
 }
@@ -194,7 +198,11 @@ where
     let kind = ConstGauge::new(0u64).metric_type();
     let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
     for (labels, value) in samples {
-        ConstGauge::new(*value).encode(metric.encode_family(labels)?)?;
+        let value = ConstGauge::new(*value);
+        if labels.is_empty() {
+            return value.encode(metric);
+        }
+        value.encode(metric.encode_family(labels)?)?;
     }
     Ok(())
 }
