@@ -95,7 +95,7 @@ pub enum SpoolError {
         lost_rows: u64,
         /// The failed write.
         #[source]
-        source: SchemaError,
+        source: Box<SchemaError>,
     },
     /// Rows could not be written.
     #[error("{lost_rows} rows of {table} and later tables lost")]
@@ -106,7 +106,7 @@ pub enum SpoolError {
         lost_rows: u64,
         /// The failed write.
         #[source]
-        source: SchemaError,
+        source: Box<SchemaError>,
     },
     /// Files could not be merged; they stay as they are, and nothing is lost.
     #[error("files of {table} in {} were not merged; they stay as they are", folder.display())]
@@ -117,7 +117,7 @@ pub enum SpoolError {
         folder: PathBuf,
         /// What failed.
         #[source]
-        source: SchemaError,
+        source: Box<SchemaError>,
     },
 }
 
@@ -189,7 +189,9 @@ impl Spool {
             self.written.lost_intervals += 1;
             self.written.lost_rows += lost_rows;
             let root = self.origin.root.clone();
-            match is_full(&source) {
+            let is_full = is_full(&source);
+            let source = Box::new(source);
+            match is_full {
                 true => SpoolError::Full {
                     root,
                     lost_rows,
@@ -226,7 +228,7 @@ impl Spool {
                     first_failure = Err(SpoolError::Merge {
                         table,
                         folder,
-                        source,
+                        source: Box::new(source),
                     });
                 }
                 self.waiting.push(waiting);
