@@ -6,7 +6,7 @@
 //! a connection seems to lack.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -63,6 +63,7 @@ pub struct Exits {
     by_origin: HashMap<FiveTuple, Vec<Crossing>>,
     strays: HashMap<(Protocol, IpAddr, u16), Vec<Stray>>,
     by_post: HashMap<FiveTuple, Vec<(Arc<str>, Window)>>,
+    by_source: HashMap<(Protocol, SocketAddr), Vec<FiveTuple>>,
 }
 
 /// How far apart two nodes' sightings of one flow may lie and still be the same: rows are cut at
@@ -100,6 +101,8 @@ impl Exits {
             flows.sort();
         }
         for (pre, flows) in &origins {
+            let source = (pre.protocol, pre.source());
+            exits.by_source.entry(source).or_default().push(*pre);
             let mut crossings: Vec<Crossing> = flows
                 .iter()
                 .flat_map(|flow| follow(flow, &origins, &evidence.arrivals, MAX_HOPS))
@@ -121,6 +124,14 @@ impl Exits {
     /// Tuples before NAT that have an exit.
     pub fn origins(&self) -> impl Iterator<Item = &FiveTuple> {
         self.by_origin.keys()
+    }
+
+    /// Tuples before NAT with the protocol and source of `tuple`, in no order.
+    pub fn from_source(&self, tuple: &FiveTuple) -> impl Iterator<Item = &FiveTuple> {
+        self.by_source
+            .get(&(tuple.protocol, tuple.source()))
+            .into_iter()
+            .flatten()
     }
 
     /// Unpaired wire flows to the same destination and port that were up at the time.

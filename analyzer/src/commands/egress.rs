@@ -46,11 +46,7 @@ pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
         except_cidrs: args.except_cidrs.clone(),
         ..Default::default()
     };
-    let cluster = Objects {
-        engine: Engine::new(&history, options)?,
-        history: &history,
-        has_policies,
-    };
+    let cluster = Objects::new(&history, Engine::new(&history, options)?, has_policies);
     let evidence =
         read_evidence(&dataset).with_context(|| format!("dataset {}", args.dataset.display()))?;
     let options = Options {

@@ -36,8 +36,7 @@ pub fn render(inspection: &Inspection) -> String {
 }
 
 fn tables(inspection: &Inspection, text: &mut String) {
-    let time =
-        |at_us: Option<i64>| at_us.map_or_else(|| "–".to_owned(), |at| Moment(at).to_string());
+    let time = |at_us: Option<i64>| at_us.map_or_else(|| "–".to_owned(), |at| second(Moment(at)));
     let rows = inspection
         .tables
         .iter()
@@ -74,7 +73,7 @@ fn runs(inspection: &Inspection, text: &mut String) {
                 run.case.clone(),
                 format!("{} {}", run.tool, run.tool_version),
                 run.client_pod.clone().unwrap_or_default(),
-                Moment(run.start_us).to_string(),
+                second(Moment(run.start_us)),
                 duration(run.end_us - run.start_us),
             ]
         })
@@ -177,7 +176,7 @@ fn losses(books: &BooksReport, text: &mut String) {
         "overflow",
         "non-IP",
         "unparsed",
-        "pairing missed / ambiguous / overflow",
+        "unpaired / ambiguous / no room",
         "ring drops",
         "missed runs",
         "most flows",
@@ -187,6 +186,13 @@ fn losses(books: &BooksReport, text: &mut String) {
         "Losses\n{}",
         table(&header, &[1, 2, 3, 4, 5, 6, 7], rows)
     );
+}
+
+/// A moment to the second.
+fn second(moment: Moment) -> String {
+    let text = moment.to_string();
+    text.split_once('.')
+        .map_or(text.clone(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 fn series(series: &Series) -> String {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::quantity::{bytes, count, duration, rate};
 use crate::commands::runs::RunFigures;
@@ -13,6 +13,9 @@ use crate::verdict::{EgressReport, LeakWindow, Moment, PeerCheck, Spell, Tally, 
 
 /// Columns of a terminal that every table fits.
 const WIDTH: u16 = 100;
+
+/// A line below the header, and nothing else.
+const STYLE: TableStyle = NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Rows of a list that nobody asked for in full.
 const SHOWN: usize = 20;
@@ -40,7 +43,7 @@ pub fn egress(report: &EgressReport, runs: &[RunFigures]) -> String {
 pub(crate) fn table(header: &[&str], numeric: &[usize], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table
-        .load_style(UTF8_HORIZONTAL_ONLY)
+        .load_style(STYLE)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .force_no_tty()
         .set_width(WIDTH)
@@ -63,10 +66,9 @@ pub(crate) fn table(header: &[&str], numeric: &[usize], rows: Vec<Vec<String>>) 
 fn policies(report: &EgressReport, text: &mut String) {
     let mut rows = Vec::new();
     for policy in &report.policies {
-        for (index, (verdict, tally)) in by_verdict(&policy.verdicts).enumerate() {
-            let first = index == 0;
+        for (index, group) in policy.exits.iter().take(SHOWN).enumerate() {
             let once = |text: &str| {
-                if first {
+                if index == 0 {
                     text.to_owned()
                 } else {
                     String::new()
@@ -75,26 +77,31 @@ fn policies(report: &EgressReport, text: &mut String) {
             rows.push(vec![
                 once(&policy.policy),
                 once(policy.result.name()),
-                verdict.to_owned(),
-                connections_of(tally),
-                bytes(tally.bytes),
-                count(tally.packets),
-                once(&short_list(&policy.expected)),
-                once(&short_list(&policy.exits)),
+                group.verdict.name().to_owned(),
+                connections_of(&group.tally),
+                bytes(group.tally.bytes),
+                count(group.tally.packets),
+                group
+                    .exit
+                    .as_ref()
+                    .map_or_else(|| "–".to_owned(), ToString::to_string),
             ]);
         }
     }
     let header = [
-        "policy",
-        "result",
-        "verdict",
-        "conns",
-        "bytes",
-        "packets",
-        "expected",
-        "seen to leave as",
+        "policy", "result", "verdict", "conns", "bytes", "packets", "left as",
     ];
     let _ = writeln!(text, "Policies\n{}", table(&header, &[3, 4, 5], rows));
+    for policy in &report.policies {
+        let _ = writeln!(
+            text,
+            "{} demands {}",
+            policy.policy,
+            policy.expected.join(", then ")
+        );
+        more(policy.exits.len(), "exits", text);
+    }
+    text.push('\n');
 }
 
 fn pods(report: &EgressReport, text: &mut String) {
@@ -340,14 +347,6 @@ fn clock(moment: Moment) -> String {
         Some((_, time)) if time.len() > 12 => format!("{}Z", &time[..12]),
         _ => text,
     }
-}
-
-fn short_list<T: ToString>(items: &[T]) -> String {
-    let mut shown: Vec<String> = items.iter().take(3).map(ToString::to_string).collect();
-    if items.len() > 3 {
-        shown.push(format!("and {} more", items.len() - 3));
-    }
-    shown.join("\n")
 }
 
 fn more(total: usize, what: &str, text: &mut String) {

@@ -4,6 +4,7 @@
 //! cgroup path, else the source address. A pod that no object describes stays unknown, unless there
 //! is no policy at all: then nothing is demanded of any pod.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::objects::{History, PodAt, PodLookup};
@@ -32,6 +33,8 @@ pub trait Cluster {
     fn node_addresses(&self, node: &str, at_us: i64) -> Vec<IpAddr>;
     /// Names of the nodes, as far as objects tell.
     fn nodes(&self, at_us: i64) -> Vec<String>;
+    /// Every address that a service with this address ever led to.
+    fn service_endpoints(&self, address: IpAddr) -> &[IpAddr];
     /// Times at which an expectation can change, ascending.
     fn change_times(&self) -> &[i64];
 }
@@ -39,12 +42,44 @@ pub trait Cluster {
 /// The objects of a dataset and the engine built on them.
 #[derive(Debug)]
 pub struct Objects<'a> {
-    /// Objects over time.
-    pub history: &'a History,
+    history: &'a History,
     /// Policies over time.
     pub engine: Engine<'a>,
-    /// Whether any policy ever existed.
-    pub has_policies: bool,
+    has_policies: bool,
+    endpoints: HashMap<IpAddr, Vec<IpAddr>>,
+}
+
+impl<'a> Objects<'a> {
+    /// Joins a history with the engine built on it; `has_policies` tells whether any policy ever
+    /// existed.
+    pub fn new(history: &'a History, engine: Engine<'a>, has_policies: bool) -> Self {
+        let mut of_service: HashMap<(&str, &str), Vec<IpAddr>> = HashMap::new();
+        for (name, version) in history.endpoint_slices.all() {
+            if let Some(service) = &version.value.service {
+                let key = (name.namespace.as_str(), service.as_str());
+                of_service
+                    .entry(key)
+                    .or_default()
+                    .extend(&version.value.addresses);
+            }
+        }
+        let mut endpoints: HashMap<IpAddr, Vec<IpAddr>> = HashMap::new();
+        for (name, version) in history.services.all() {
+            let known = of_service.get(&(name.namespace.as_str(), name.name.as_str()));
+            for address in &version.value.cluster_ips {
+                let of_address = endpoints.entry(*address).or_default();
+                of_address.extend(known.into_iter().flatten());
+                of_address.sort_unstable();
+                of_address.dedup();
+            }
+        }
+        Self {
+            history,
+            engine,
+            has_policies,
+            endpoints,
+        }
+    }
 }
 
 impl Cluster for Objects<'_> {
@@ -77,6 +112,10 @@ impl Cluster for Objects<'_> {
             .into_iter()
             .map(str::to_owned)
             .collect()
+    }
+
+    fn service_endpoints(&self, address: IpAddr) -> &[IpAddr] {
+        self.endpoints.get(&address).map_or(&[], Vec::as_slice)
     }
 
     fn change_times(&self) -> &[i64] {

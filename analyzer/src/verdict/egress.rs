@@ -15,6 +15,7 @@ use super::evidence::{ConnectionKey, Evidence, Sample, Window};
 use super::judge::{Seen, judge};
 use super::peers::{PeerSighting, check_peers};
 use super::report::{EgressReport, Moment, NotJudged, SeenExit, Spell, Tally};
+use super::services::{ServiceUse, service_uses};
 use super::spells::{Part, spells};
 use super::tuple::{FiveTuple, Protocol};
 use super::{Verdict, rollup};
@@ -71,27 +72,29 @@ pub fn assess(
     let exits = Exits::pair(evidence);
     let demands = Demands::new(cluster);
     let found = connections(evidence, |node| coverage.watched_from_us(node));
-    let mut own = found.own;
-    own.extend(unseen_at_pods(evidence, &exits, &demands));
-    let mut not_judged = NotJudged {
-        local_bytes: evidence.loopback_bytes,
-        ..NotJudged::default()
+    let named = |connection: Connection| {
+        let pod = demands.pod(&connection.key, connection.seen());
+        (connection, pod)
     };
-    not_judged.answers = Tally {
-        connections: found.answers,
-        bytes: found.answers_bytes,
-        packets: 0,
-    };
+    let mut own: Vec<(Connection, PodLabel)> = found.own.into_iter().map(named).collect();
+    let mut services = service_uses(&own, evidence, &exits, &demands);
+    let tied: HashSet<FiveTuple> = services
+        .iter()
+        .flat_map(|service| service.translated.iter().copied())
+        .collect();
+    own.extend(
+        unseen_at_pods(evidence, &exits, &demands, &tied)
+            .into_iter()
+            .map(named),
+    );
+    services.resize_with(own.len(), ServiceUse::default);
     let lives: Vec<Life<'_>> = own
         .iter()
-        .map(|connection| {
-            let pod = demands.pod(&connection.key, connection.seen());
-            let parts = spells(connection, &pod, &exits, &demands);
-            Life {
-                connection,
-                pod,
-                parts,
-            }
+        .zip(&services)
+        .map(|((connection, pod), service)| Life {
+            connection,
+            pod,
+            parts: spells(connection, pod, service, &exits, &demands),
         })
         .collect();
     let bench = Bench {
@@ -102,37 +105,17 @@ pub fn assess(
         demands: &demands,
         grace_us: options.grace_us,
     };
-    let mut judged = Vec::new();
-    for (number, life) in lives.iter().enumerate() {
-        let inside = life.parts.iter().filter(|part| is_inside(&part.expected));
-        let (mut bytes, mut packets) = inside.fold((0, 0), |(bytes, packets), part| {
-            (bytes + part.bytes, packets + part.packets)
-        });
-        if life.parts.is_empty() {
-            bytes = life
-                .connection
-                .samples
-                .iter()
-                .map(|sample| sample.bytes)
-                .sum();
-            packets = life
-                .connection
-                .samples
-                .iter()
-                .map(|sample| sample.packets)
-                .sum();
-        }
-        if life.parts.iter().all(|part| is_inside(&part.expected)) {
-            not_judged.inside.connections += 1;
-        }
-        not_judged.inside.add(bytes, packets);
-        judged.extend(
-            life.parts
-                .iter()
-                .filter(|part| !is_inside(&part.expected))
-                .map(|part| bench.judge(number, life, part)),
-        );
-    }
+    let not_judged = not_judged(&lives, (found.answers, found.answers_bytes), evidence);
+    let mut judged: Vec<Judged> = lives
+        .iter()
+        .enumerate()
+        .flat_map(|(number, life)| {
+            let outside = life.parts.iter().filter(|part| !is_inside(&part.expected));
+            outside
+                .map(|part| bench.judge(number, life, part))
+                .collect::<Vec<_>>()
+        })
+        .collect();
     judged.retain(|judged| matches(&judged.spell, options));
     if judged.is_empty() {
         return None;
@@ -144,10 +127,35 @@ pub fn assess(
     Some(rollup::report(judged, not_judged, peers, &bench, options))
 }
 
+/// Sums up what no policy concerns.
+fn not_judged(lives: &[Life<'_>], answers: (u64, i64), evidence: &Evidence) -> NotJudged {
+    let mut inside = Tally::default();
+    for life in lives {
+        for part in life.parts.iter().filter(|part| is_inside(&part.expected)) {
+            inside.add(part.bytes, part.packets);
+        }
+        if life.parts.is_empty() {
+            for sample in &life.connection.samples {
+                inside.add(sample.bytes, sample.packets);
+            }
+        }
+        inside.connections += u64::from(life.parts.iter().all(|part| is_inside(&part.expected)));
+    }
+    NotJudged {
+        inside,
+        answers: Tally {
+            connections: answers.0,
+            bytes: answers.1,
+            packets: 0,
+        },
+        local_bytes: evidence.loopback_bytes,
+    }
+}
+
 /// A connection with its pod and spells.
 struct Life<'a> {
     connection: &'a Connection,
-    pod: PodLabel,
+    pod: &'a PodLabel,
     parts: Vec<Part<'a>>,
 }
 
@@ -330,11 +338,16 @@ impl Part<'_> {
 
 /// Connections that gateways saw and no pod hook did: a node without a probe, or a map that was
 /// full. Their bytes are those that arrived at the gateway.
-fn unseen_at_pods(evidence: &Evidence, exits: &Exits, demands: &Demands<'_>) -> Vec<Connection> {
+fn unseen_at_pods(
+    evidence: &Evidence,
+    exits: &Exits,
+    demands: &Demands<'_>,
+    tied: &HashSet<FiveTuple>,
+) -> Vec<Connection> {
     let at_pods: HashSet<&FiveTuple> = evidence.connections.keys().map(|key| &key.tuple).collect();
     let mut unseen: Vec<Connection> = exits
         .origins()
-        .filter(|tuple| !at_pods.contains(tuple))
+        .filter(|tuple| !at_pods.contains(tuple) && !tied.contains(tuple))
         .filter_map(|tuple| {
             let crossings = exits.of(tuple);
             let first = crossings.first()?;

@@ -17,6 +17,7 @@ mod judge;
 pub mod peers;
 mod report;
 mod rollup;
+mod services;
 mod spells;
 pub mod tuple;
 

@@ -73,14 +73,26 @@ pub struct PolicyRollup {
     pub inconclusive_because: Vec<String>,
     /// What was demanded, in order of time.
     pub expected: Vec<String>,
-    /// Where connections left: address, node and interface.
-    pub exits: Vec<SeenExit>,
+    /// By verdict and exit.
+    pub exits: Vec<ExitTally>,
     /// By verdict.
     pub verdicts: BTreeMap<&'static str, Tally>,
     /// First packet.
     pub first: Moment,
     /// Last packet.
     pub last: Moment,
+}
+
+/// The connections of a policy that left one way, or none, and got one verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExitTally {
+    /// Verdict.
+    pub verdict: Verdict,
+    /// Where they left; absent where no wire saw them.
+    pub exit: Option<SeenExit>,
+    /// How much.
+    #[serde(flatten)]
+    pub tally: Tally,
 }
 
 /// One pod's connections.

@@ -12,7 +12,8 @@ use super::evidence::Window;
 use super::failover::failovers;
 use super::peers::{PeerCheck, PeerVerdict};
 use super::report::{
-    EgressReport, LeakWindow, Moment, NotJudged, PodRollup, PolicyRollup, SeenExit, Tally,
+    EgressReport, ExitTally, LeakWindow, Moment, NotJudged, PodRollup, PolicyRollup, SeenExit,
+    Tally,
 };
 use super::tuple::FiveTuple;
 use super::{Outcome, Verdict};
@@ -156,10 +157,6 @@ fn policy_rollup(
     let mut expected: Vec<String> = expected.into_iter().map(|(_, text)| text.clone()).collect();
     let mut listed = HashSet::new();
     expected.retain(|text| listed.insert(text.clone()));
-    let exits: BTreeSet<SeenExit> = judged
-        .iter()
-        .filter_map(|one| one.spell.exit.clone())
-        .collect();
     PolicyRollup {
         policy,
         result: if because.is_empty() {
@@ -169,11 +166,29 @@ fn policy_rollup(
         },
         inconclusive_because: because,
         expected,
-        exits: exits.into_iter().collect(),
+        exits: exit_tallies(judged),
         verdicts: tallies(judged),
         first: Moment(seen.from_us),
         last: Moment(seen.to_us),
     }
+}
+
+fn exit_tallies(judged: &[&Judged]) -> Vec<ExitTally> {
+    let mut groups: BTreeMap<(Verdict, Option<&SeenExit>), Vec<&Judged>> = BTreeMap::new();
+    for one in judged {
+        groups
+            .entry((one.spell.verdict, one.spell.exit.as_ref()))
+            .or_default()
+            .push(one);
+    }
+    groups
+        .into_iter()
+        .map(|((verdict, exit), judged)| ExitTally {
+            verdict,
+            exit: exit.cloned(),
+            tally: tallies(&judged).remove(verdict.name()).unwrap_or_default(),
+        })
+        .collect()
 }
 
 /// Losses that could hide a failure of these connections, with their bounds.

@@ -374,6 +374,43 @@ fn a_service_is_judged_by_the_backend_that_conntrack_names() {
 }
 
 #[test]
+fn a_service_that_leads_outside_is_tied_by_the_pods_port_or_unknown() {
+    let service = Conn {
+        destination: "10.96.0.1:80".parse().unwrap(),
+        ..tcp(40000)
+    };
+    let backend = Conn {
+        destination: "192.0.2.77:8080".parse().unwrap(),
+        ..tcp(40000)
+    };
+    let mut scene = Scene::with_policy();
+    scene.cluster.service = Some((
+        service.destination.ip(),
+        vec![backend.destination.ip(), "10.0.2.7".parse().unwrap()],
+    ));
+    scene.sends(service, 1.0, 2.5);
+    scene.check(Outcome::Inconclusive, &[Verdict::Unknown]);
+    scene.leaves(backend, "gateway", EGRESS_IP, 1.0, 2.5);
+    let report = scene.check(Outcome::Pass, &[Verdict::Ok]);
+    assert_eq!(report.connections.unwrap()[0].bytes, 2 * BYTES_PER_SECOND);
+    assert_eq!(report.not_judged.inside.connections, 0);
+    // Two connections that could be meant leave both in doubt.
+    let twin = Conn {
+        destination: "10.96.0.1:81".parse().unwrap(),
+        ..service
+    };
+    scene.sends(twin, 1.0, 2.5);
+    let report = scene.report();
+    let unknown = report.verdicts["unknown"].connections;
+    assert_eq!((unknown, report.result), (2, Outcome::Inconclusive));
+    // Endpoints inside the cluster only: nothing to judge.
+    let mut scene = Scene::with_policy();
+    scene.cluster.service = Some((service.destination.ip(), vec!["10.0.2.7".parse().unwrap()]));
+    scene.sends(service, 1.0, 2.5);
+    assert!(scene.try_report().is_none());
+}
+
+#[test]
 fn a_connection_that_only_the_gateway_saw_is_judged_by_its_address() {
     let mut scene = Scene::with_policy();
     scene.ledger.retain(|row| row.node != "worker");

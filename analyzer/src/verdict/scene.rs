@@ -43,6 +43,7 @@ pub struct Plan {
     steps: Vec<(i64, Expectation)>,
     changes: Vec<i64>,
     extra_nodes: Vec<String>,
+    pub service: Option<(IpAddr, Vec<IpAddr>)>,
 }
 
 /// A connection as the pod sees it.
@@ -387,6 +388,13 @@ impl Cluster for Plan {
 
     fn nodes(&self, _: i64) -> Vec<String> {
         self.extra_nodes.clone()
+    }
+
+    fn service_endpoints(&self, address: IpAddr) -> &[IpAddr] {
+        match &self.service {
+            Some((service, endpoints)) if *service == address => endpoints,
+            _ => &[],
+        }
     }
 
     fn change_times(&self) -> &[i64] {

@@ -13,6 +13,7 @@ use super::cluster::PodLabel;
 use super::connections::Connection;
 use super::demands::{Demands, is_inside};
 use super::evidence::{Sample, Window};
+use super::services::ServiceUse;
 use crate::pairing::{Crossing, Exits, JOIN_SLACK_US};
 use crate::policy::{Expectation, Expected};
 
@@ -38,14 +39,15 @@ const HOLE_PACKETS: i64 = 2;
 pub(crate) fn spells<'a>(
     connection: &Connection,
     pod: &PodLabel,
+    service: &ServiceUse,
     exits: &'a Exits,
     demands: &Demands<'_>,
 ) -> Vec<Part<'a>> {
     let seen = connection.seen();
     let tuple = connection.key.tuple;
-    let crossings: Vec<&Crossing> = exits
-        .of(&tuple)
-        .iter()
+    let crossings: Vec<&Crossing> = std::iter::once(&tuple)
+        .chain(&service.translated)
+        .flat_map(|tuple| exits.of(tuple))
         .filter(|crossing| crossing.seen.touches(&seen, JOIN_SLACK_US))
         .filter(|crossing| crossing.seen.touches(&connection.reach, 0))
         .filter(|crossing| {
@@ -57,7 +59,11 @@ pub(crate) fn spells<'a>(
         })
         .collect();
     if crossings.is_empty() && is_inside(&demands.at(pod, tuple.dst, seen.from_us)) {
-        return Vec::new();
+        return service
+            .leads_outside
+            .then(|| untied(connection))
+            .into_iter()
+            .collect();
     }
     let holes = holes(&connection.samples, &crossings);
     let mut pieces: Vec<(Window, Option<&Crossing>)> = crossings
@@ -92,6 +98,28 @@ pub(crate) fn spells<'a>(
     }
     divide(&connection.samples, &mut parts);
     parts
+}
+
+/// A connection to a service that may lead out of the cluster, with no wire flow to tell.
+fn untied<'a>(connection: &Connection) -> Part<'a> {
+    let reason = "the service has endpoints outside the cluster, and no wire flow could be tied to \
+                  the connection";
+    Part {
+        windows: vec![connection.seen()],
+        exit: None,
+        dst: connection.key.tuple.dst,
+        expected: Rc::new(Expected {
+            expectation: Expectation::Unknown {
+                reason: reason.to_owned(),
+            },
+            policies: Vec::new(),
+            since_us: i64::MIN,
+            placement_notes: Vec::new(),
+            pod_node: None,
+        }),
+        bytes: connection.samples.iter().map(|sample| sample.bytes).sum(),
+        packets: connection.samples.iter().map(|sample| sample.packets).sum(),
+    }
 }
 
 impl Part<'_> {
