@@ -88,6 +88,16 @@ pub fn load_object(
     parameters: &Parameters,
     offsets: &Offsets,
 ) -> anyhow::Result<Ebpf> {
+    load_object_with(object, parameters, offsets, None)
+}
+
+/// The same, with one more constant, for objects that have it.
+pub fn load_object_with(
+    object: &[u8],
+    parameters: &Parameters,
+    offsets: &Offsets,
+    further: Option<(&'static str, &u32)>,
+) -> anyhow::Result<Ebpf> {
     anyhow::ensure!(
         !object.is_empty(),
         "this binary was built without its eBPF object: run `cargo xtask build-ebpf` and build again"
@@ -118,6 +128,9 @@ pub fn load_object(
         .override_global("NET_INUM", &offsets.net_inum, true)
         .override_global("CT_TUPLE_ORIGINAL", original, true)
         .override_global("CT_TUPLE_REPLY", reply, true);
+    if let Some((name, value)) = further {
+        loader.override_global(name, value, true);
+    }
     for map in ["FLOWS4", "FLOWS6", "WIRE"] {
         loader.map_max_entries(map, parameters.max_flows);
     }

@@ -1,13 +1,215 @@
-//! The sampling loop.
+//! The sampling loop: an interval after the other until the duration ends or a signal asks.
+//!
+//! SIGTERM and SIGINT close the open interval and write everything; what a SIGKILL takes is the
+//! open interval alone.
 
-use crate::config::Config;
-use crate::interfaces::follow::Follow;
-use crate::interfaces::netlink::Netlink;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use nix::sys::signal::{SigSet, Signal};
+use trace_schema::ledger::{LedgerRow, Vantage};
+use tracing::{info, warn};
+
+use crate::{
+    batch::Batches,
+    clock,
+    config::Config,
+    health::{Health, Hook, MapUse, Server, Stats},
+    sampler::{Sample, Sampler},
+    spool::{Interval, Origin, Spool, Written},
+};
 
 /// Runs the probe until the duration ends or a signal asks it to stop.
 pub fn run(config: Config) -> anyhow::Result<()> {
-    crate::cgroups::root(config.cgroup.as_deref())?;
-    let survey = Netlink::open()?.survey()?;
-    Follow::start(config.uplinks, config.tunnels, &survey)?;
-    anyhow::bail!("this build has no sampling loop")
+    // Blocked in every thread, so that the loop below is the one that takes them.
+    let signals = block_signals()?;
+    let health = Health::new(config.interval);
+    let _server = config
+        .metrics_listen
+        .map(|address| Server::start(address, Arc::clone(&health)))
+        .transpose()?;
+    let mut sampler = Sampler::start(config.clone())?;
+    let spool = Spool::open(origin(&config, &sampler)?)?;
+    let batches = Batches::start(spool, config.merge_every).context("cannot start a thread")?;
+    let ready = config.ready_file.as_deref().map(ReadyFile::make).transpose()?;
+    info!(node = %config.node, output = %config.output.display(), "ready");
+
+    let outcome = sample_until_told(&config, &mut sampler, &batches, &health, &signals);
+    sampler.stop();
+    drop(ready);
+    let (written, finished) = batches.finish();
+    report(written);
+    outcome?;
+    finished.context("not everything was written")
+}
+
+fn sample_until_told(
+    config: &Config,
+    sampler: &mut Sampler,
+    batches: &Batches,
+    health: &Health,
+    signals: &SigSet,
+) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let end = config.duration.map(|duration| started + duration);
+    let mut next = started + config.interval;
+    let mut stats = Stats::default();
+    loop {
+        let until = end.map_or(next, |end| next.min(end));
+        let signal = wait(signals, until.saturating_duration_since(Instant::now()))?;
+        let sample = sampler.close_interval()?;
+        advance(&mut stats, sampler, &sample);
+        if let Err(error) = batches.submit(interval(sample)) {
+            warn!("{error}");
+        }
+        stats.written = batches.written();
+        health.update(stats.clone());
+        if let Some(signal) = signal {
+            info!(%signal, "stopping");
+            return Ok(());
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            return Ok(());
+        }
+        next += config.interval;
+        let now = Instant::now();
+        if next < now {
+            // Intervals get longer then, never fewer packets in them.
+            warn!(late = ?(now - next), "the machine is too busy to end intervals on time");
+            next = now + config.interval;
+        }
+    }
+}
+
+fn block_signals() -> anyhow::Result<SigSet> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.thread_block().context("cannot block signals")?;
+    Ok(signals)
+}
+
+/// Waits for one of the signals, at most for `limit`.
+fn wait(signals: &SigSet, limit: Duration) -> anyhow::Result<Option<Signal>> {
+    let limit = libc::timespec {
+        tv_sec: limit.as_secs() as libc::time_t,
+        tv_nsec: libc::c_long::from(limit.subsec_nanos() as i32),
+    };
+    // SAFETY: both pointers lead to values that live through the call.
+    let number =
+        unsafe { libc::sigtimedwait(signals.as_ref(), std::ptr::null_mut(), &raw const limit) };
+    if number >= 0 {
+        return Ok(Some(Signal::try_from(number)?));
+    }
+    match nix::errno::Errno::last() {
+        nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR => Ok(None),
+        error => Err(error).context("cannot wait for signals"),
+    }
+}
+
+fn origin(config: &Config, sampler: &Sampler) -> anyhow::Result<Origin> {
+    Ok(Origin {
+        root: config.output.clone(),
+        node: config.node.clone(),
+        boot_id: sampler.boot_id().to_owned(),
+        instance: clock::monotonic_ns().context("cannot read the clock")?,
+        clock: "UTC = CLOCK_MONOTONIC + an offset measured at each interval's end; \
+                last_seen to one kernel tick"
+            .to_owned(),
+    })
+}
+
+fn interval(sample: Sample) -> Interval {
+    Interval {
+        start_us: sample.interval_us.0,
+        flows: sample.flows,
+        snat: sample.snat,
+        ledger: sample.ledger,
+    }
+}
+
+fn advance(stats: &mut Stats, sampler: &Sampler, sample: &Sample) {
+    stats.intervals += 1;
+    stats.last_interval_end_us = sample.interval_us.1;
+    stats.hooks = hooks(sampler, &sample.ledger);
+    stats.maps = maps(&sample.ledger);
+    for row in &sample.ledger {
+        stats.overflow_packets += row.overflow.packets.cast_unsigned();
+        stats.non_ip_packets += row.non_ip.packets.cast_unsigned();
+        stats.ip_unparsed_packets += row.ip_unparsed.packets.cast_unsigned();
+        stats.pairing_missed += row.pairing_missed.cast_unsigned();
+        stats.pairing_ambiguous += row.pairing_ambiguous.cast_unsigned();
+        stats.pairing_overflow += row.pairing_overflow.cast_unsigned();
+        stats.ring_drops += row.ring_drops.cast_unsigned();
+    }
+}
+
+fn hooks(sampler: &Sampler, ledger: &[LedgerRow]) -> Vec<Hook> {
+    let mut hooks: Vec<Hook> = sampler
+        .attached()
+        .into_iter()
+        .map(|(program, interface)| Hook {
+            vantage: program.split('_').next().unwrap_or(program).to_owned(),
+            interface,
+        })
+        .collect();
+    hooks.dedup();
+    for row in ledger {
+        let (vantage, interface) = match (row.vantage, &row.interface) {
+            (Vantage::Pod, _) => ("pod", String::new()),
+            (Vantage::Wire, Some(interface)) => ("wire", interface.clone()),
+            _ => continue,
+        };
+        let hook = Hook { vantage: vantage.to_owned(), interface };
+        if !hooks.contains(&hook) {
+            hooks.push(hook);
+        }
+    }
+    hooks
+}
+
+fn maps(ledger: &[LedgerRow]) -> Vec<MapUse> {
+    let pick = |map: &str, vantage: Vantage| {
+        ledger.iter().find(|row| row.vantage == vantage).map(|row| MapUse {
+            map: map.to_owned(),
+            entries: row.map_entries.cast_unsigned(),
+            capacity: row.map_capacity.cast_unsigned(),
+        })
+    };
+    pick("flows", Vantage::Pod).into_iter().chain(pick("wire", Vantage::Wire)).collect()
+}
+
+fn report(written: Written) {
+    info!(
+        flow_rows = written.flow_rows,
+        snat_rows = written.snat_rows,
+        ledger_rows = written.ledger_rows,
+        lost_rows = written.lost_rows,
+        files = written.files,
+        "stopped"
+    );
+}
+
+/// A file that is there while the hooks are attached.
+struct ReadyFile {
+    path: PathBuf,
+}
+
+impl ReadyFile {
+    fn make(path: &Path) -> anyhow::Result<Self> {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("--ready-file: cannot write {}", path.display()))?;
+        Ok(Self { path: path.to_owned() })
+    }
+}
+
+impl Drop for ReadyFile {
+    fn drop(&mut self) {
+        // Whoever removed it first wanted it gone as well.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Collisions that a slot's owner survives after its last packet.
-const CREDIT: u32 = 8;
+const CREDIT: u32 = 64;
 
 /// Which half of the front table a hook uses.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,9 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_NOEXIST,
-    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel_buf},
+    helpers::{
+        bpf_ktime_get_ns, bpf_probe_read_kernel_buf, generated::bpf_probe_read_kernel,
+    },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -16,7 +18,10 @@ use probe_abi::{
 };
 use probe_ebpf::{
     fingerprint::fingerprint,
-    packet::{Headers, Load, parse, protocol, tcp_flags},
+    packet::{
+        Headers, Load, QUICK4_LENGTH, QUICK4_TCP_DATA_OFFSET, QUICK4_TCP_LENGTH, QUICK6_LENGTH,
+        QUICK6_TCP_DATA_OFFSET, QUICK6_TCP_LENGTH, Quick4, Quick6, parse, protocol, tcp_flags,
+    },
 };
 
 use super::{
@@ -111,7 +116,7 @@ fn is_followed(ifindex: u32) -> bool {
 #[inline(always)]
 fn look(skb: Skb, ifindex: u32, packet: Packet) {
     let mut headers = Headers::default();
-    if parse_packet(packet.start, packet.linear, &mut headers) != 0 || is_tunnel(&headers) {
+    if read_headers(packet.start, packet.linear, &mut headers) != 0 || is_tunnel(&headers) {
         return;
     }
     let key = WireKey {
@@ -143,7 +148,51 @@ fn look(skb: Skb, ifindex: u32, packet: Packet) {
     unsafe { advance(skb, packet, &headers, record, now) }
 }
 
+/// Headers of the common layouts from one read of the kernel's memory, all others by the parser.
+///
 /// Out of line, like the other deep steps below, so that their stacks never stand on one another.
+#[inline(never)]
+fn read_headers(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
+    let mut bytes = [0u8; QUICK6_TCP_LENGTH + 2];
+    let length = linear.min(bytes.len() as u32);
+    // SAFETY: the helper writes at most as many bytes as there are, and faults safely.
+    let result =
+        unsafe { bpf_probe_read_kernel(bytes.as_mut_ptr().cast(), length, start.cast()) };
+    if result != 0 {
+        return 1;
+    }
+    // SAFETY: both views are plain integers, packed, and no longer than the bytes.
+    let (four, six) =
+        unsafe { (&*bytes.as_ptr().cast::<Quick4>(), &*bytes.as_ptr().cast::<Quick6>()) };
+    if four.applies() && length >= QUICK4_TCP_LENGTH as u32 {
+        headers.src[0] = four.src;
+        headers.dst[0] = four.dst;
+        headers.src_port = four.src_port;
+        headers.dst_port = four.dst_port;
+        headers.protocol = four.protocol;
+        headers.family = 4;
+        headers.l4_offset = QUICK4_LENGTH as u32 - 4;
+        if headers.protocol == protocol::TCP {
+            headers.tcp_flags = bytes[QUICK4_TCP_DATA_OFFSET + 1];
+        }
+        return 0;
+    }
+    if six.applies() && length >= QUICK6_TCP_LENGTH as u32 {
+        headers.src = six.src;
+        headers.dst = six.dst;
+        headers.src_port = six.src_port;
+        headers.dst_port = six.dst_port;
+        headers.protocol = six.protocol;
+        headers.family = 6;
+        headers.l4_offset = QUICK6_LENGTH as u32 - 4;
+        if headers.protocol == protocol::TCP {
+            headers.tcp_flags = bytes[QUICK6_TCP_DATA_OFFSET + 1];
+        }
+        return 0;
+    }
+    parse_packet(start, linear, headers)
+}
+
 #[inline(never)]
 fn parse_packet(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
     u32::from(parse(&Packet { start, linear }, 0, headers).is_err())

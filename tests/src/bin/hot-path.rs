@@ -1,0 +1,280 @@
+//! What the probe's programs cost for each packet: `cargo xtask bench hot-path`.
+//!
+//! The tc bodies run under `BPF_PROG_TEST_RUN`, beside a program that does nothing and a plain hash
+//! counter, all in the same rounds; figures are medians over rounds, in nanoseconds a packet, and
+//! net of the program that does nothing. The tracing program cannot be test-run: its run time comes
+//! from the kernel's own statistics under real traffic on a veth pair.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, CgroupSkb, SchedClassifier, TestRun, TestRunOptions},
+    sys::{Stats, enable_stats},
+};
+use clap::Parser;
+use probe_user::{
+    btf::Offsets,
+    loader::{Parameters, load_object_with, program},
+};
+use serde::Serialize;
+
+/// Runs of a program in one measurement.
+const RUNS: u32 = 200_000;
+/// Flows that the packets are spread over.
+const FLOWS: [u32; 3] = [1, 1_000, 60_000];
+/// tc programs, the one that does nothing first.
+const PROGRAMS: [&str; 4] = ["bench_noop", "bench_hash", "bench_uplink", "bench_pod"];
+/// Datagrams sent for the tracing program.
+const DATAGRAMS: u32 = 200_000;
+
+#[derive(Parser)]
+struct Options {
+    /// Rounds; each measures every program once, and the median counts.
+    #[arg(long, default_value_t = 11)]
+    rounds: usize,
+    /// Write the figures as JSON as well.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// The benchmark's eBPF object.
+    #[arg(long, default_value = "target/ebpf/bench.bpf.o")]
+    object: PathBuf,
+}
+
+/// One line of the result.
+#[derive(Debug, Serialize)]
+struct Figure {
+    program: String,
+    flows: u32,
+    ns_per_packet: f64,
+    ns_net_of_noop: Option<f64>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    anyhow::ensure!(nix::unistd::geteuid().is_root(), "root is needed to load eBPF programs: use sudo");
+    let object = std::fs::read(&options.object).with_context(|| {
+        format!("cannot read {}: run `cargo xtask build-ebpf`", options.object.display())
+    })?;
+    let mut figures = Vec::new();
+    for flows in FLOWS {
+        figures.extend(test_runs(&object, flows, options.rounds)?);
+    }
+    figures.extend(cgroup_entry(&object, options.rounds)?);
+    figures.extend(tracing(&object, options.rounds)?);
+    print(&figures);
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&figures)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn load(object: &[u8], flows: u32) -> anyhow::Result<Ebpf> {
+    use std::os::unix::fs::MetadataExt;
+    let parameters = Parameters {
+        netns_inode: std::fs::metadata("/proc/thread-self/ns/net")?.ino() as u32,
+        ticks_per_second: 250,
+        max_flows: 131_072,
+        tunnel_ports: Vec::new(),
+    };
+    let offsets = Offsets::of_kernel()?;
+    load_object_with(object, &parameters, &offsets, Some(("BENCH_FLOWS", &flows)))
+}
+
+/// The tc bodies, round by round, so that a slow moment of the machine meets all of them.
+fn test_runs(object: &[u8], flows: u32, rounds: usize) -> anyhow::Result<Vec<Figure>> {
+    let mut ebpf = load(object, flows)?;
+    for name in PROGRAMS {
+        program::<SchedClassifier>(&mut ebpf, name)?.load()?;
+    }
+    let packet = udp_packet(64);
+    let mut samples: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for round in 0..=rounds {
+        for name in PROGRAMS {
+            let ns = test_run(program::<SchedClassifier>(&mut ebpf, name)?, &packet)?;
+            // The first round fills the maps and the caches.
+            if round > 0 {
+                samples.entry(name).or_default().push(ns);
+            }
+        }
+    }
+    let noop = median(&samples["bench_noop"]);
+    Ok(PROGRAMS
+        .iter()
+        .map(|name| {
+            let ns = median(&samples[name]);
+            let net: Vec<f64> = samples[name]
+                .iter()
+                .zip(&samples["bench_noop"])
+                .map(|(with, without)| with - without)
+                .collect();
+            Figure {
+                program: name.trim_start_matches("bench_").to_owned(),
+                flows,
+                ns_per_packet: ns,
+                ns_net_of_noop: (ns != noop).then(|| median(&net)),
+            }
+        })
+        .collect())
+}
+
+/// The real cgroup_skb entry point, one flow, with its call for the cgroup's id.
+fn cgroup_entry(object: &[u8], rounds: usize) -> anyhow::Result<Vec<Figure>> {
+    let mut ebpf = load(object, 1)?;
+    let entry = program::<CgroupSkb>(&mut ebpf, "pod_egress")?;
+    entry.load()?;
+    let packet = udp_packet(64);
+    let mut samples = Vec::new();
+    for round in 0..=rounds {
+        let ns = test_run(program::<CgroupSkb>(&mut ebpf, "pod_egress")?, &packet)?;
+        if round > 0 {
+            samples.push(ns);
+        }
+    }
+    Ok(vec![Figure {
+        program: "pod_egress (cgroup_skb)".to_owned(),
+        flows: 1,
+        ns_per_packet: median(&samples),
+        ns_net_of_noop: None,
+    }])
+}
+
+fn test_run<P>(program: &P, packet: &[u8]) -> anyhow::Result<f64>
+where
+    P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>>,
+{
+    let options = TestRunOptions { data_in: Some(packet), repeat: RUNS, ..TestRunOptions::new() };
+    let started = Instant::now();
+    program.test_run(options)?;
+    // The kernel reports whole nanoseconds; the call's own time over many runs is finer.
+    Ok(started.elapsed().as_nanos() as f64 / f64::from(RUNS))
+}
+
+/// The wire hook's run time under real datagrams, followed and not.
+fn tracing(object: &[u8], rounds: usize) -> anyhow::Result<Vec<Figure>> {
+    let link = Veth::new()?;
+    let mut ebpf = load(object, 1)?;
+    let btf = Btf::from_sys_fs()?;
+    let wire = program::<BtfTracePoint>(&mut ebpf, "wire")?;
+    wire.load("net_dev_queue", &btf)?;
+    wire.attach()?;
+    let _statistics = enable_stats(Stats::RunTime)?;
+    let mut figures = Vec::new();
+    for (label, followed) in [("wire (left at once)", false), ("wire (followed)", true)] {
+        if followed {
+            follow(&mut ebpf, link.index()?)?;
+        }
+        let mut samples = Vec::new();
+        for _ in 0..rounds {
+            let before = run_time(&mut ebpf)?;
+            link.send(DATAGRAMS / rounds as u32)?;
+            let after = run_time(&mut ebpf)?;
+            samples.push((after.0 - before.0).as_nanos() as f64 / (after.1 - before.1) as f64);
+        }
+        figures.push(Figure {
+            program: label.to_owned(),
+            flows: 1,
+            ns_per_packet: median(&samples),
+            ns_net_of_noop: None,
+        });
+    }
+    Ok(figures)
+}
+
+fn run_time(ebpf: &mut Ebpf) -> anyhow::Result<(Duration, u64)> {
+    let info = program::<BtfTracePoint>(ebpf, "wire")?.info()?;
+    Ok((info.run_time(), info.run_count()))
+}
+
+fn follow(ebpf: &mut Ebpf, index: u32) -> anyhow::Result<()> {
+    let map = ebpf.map_mut("WIRE_FILTER").context("the object has no wire filter")?;
+    let mut filter: aya::maps::Array<_, u64> = aya::maps::Array::try_from(map)?;
+    filter.set(index >> 6, 1u64 << (index & 63), 0)?;
+    Ok(())
+}
+
+/// A veth pair in this namespace, its far end up and unanswering; gone when dropped.
+struct Veth;
+
+impl Veth {
+    const NAMES: [&str; 2] = ["wbhot0", "wbhot1"];
+
+    fn new() -> anyhow::Result<Self> {
+        // A namespace of this thread's own, so that nothing outside is touched.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+        let [near, far] = Self::NAMES;
+        ip(&["link", "add", near, "type", "veth", "peer", "name", far])?;
+        ip(&["addr", "add", "10.254.0.1/24", "dev", near])?;
+        ip(&["link", "set", near, "up"])?;
+        ip(&["link", "set", far, "up"])?;
+        ip(&["neigh", "add", "10.254.0.2", "lladdr", "02:00:00:00:00:02", "dev", near])?;
+        Ok(Self)
+    }
+
+    fn index(&self) -> anyhow::Result<u32> {
+        Ok(nix::net::if_::if_nametoindex(Self::NAMES[0])?)
+    }
+
+    fn send(&self, datagrams: u32) -> anyhow::Result<()> {
+        let socket = UdpSocket::bind((IpAddr::V4(Ipv4Addr::new(10, 254, 0, 1)), 0))?;
+        socket.connect((Ipv4Addr::new(10, 254, 0, 2), 9))?;
+        for _ in 0..datagrams {
+            socket.send(&[0; 64])?;
+        }
+        Ok(())
+    }
+}
+
+fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new("ip")
+        .args(arguments)
+        .status()
+        .context("cannot run ip: apt-get install iproute2")?;
+    anyhow::ensure!(status.success(), "ip {} failed", arguments.join(" "));
+    Ok(())
+}
+
+/// An Ethernet frame with a UDP datagram.
+fn udp_packet(payload: u16) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
+    frame.extend([0x45, 0]);
+    frame.extend((28 + payload).to_be_bytes());
+    frame.extend([0, 1, 0x40, 0, 64, 17, 0, 0]);
+    frame.extend([10, 254, 0, 1, 10, 254, 0, 2]);
+    frame.extend(40_000u16.to_be_bytes());
+    frame.extend(9u16.to_be_bytes());
+    frame.extend((8 + payload).to_be_bytes());
+    frame.extend([0, 0]);
+    frame.resize(frame.len() + usize::from(payload), 0);
+    frame
+}
+
+fn median(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        (sorted[middle - 1] + sorted[middle]) / 2.0
+    }
+}
+
+fn print(figures: &[Figure]) {
+    println!("{:<26} {:>7} {:>12} {:>14}", "program", "flows", "ns a packet", "net of no-op");
+    for figure in figures {
+        let net = figure.ns_net_of_noop.map_or_else(|| "-".to_owned(), |net| format!("{net:.1}"));
+        println!(
+            "{:<26} {:>7} {:>12.1} {:>14}",
+            figure.program, figure.flows, figure.ns_per_packet, net
+        );
+    }
+}
