@@ -143,6 +143,15 @@ impl Lab {
         self.find_pod(name).pod.address
     }
 
+    /// `namespace/name` of a pod.
+    ///
+    /// # Panics
+    /// When the configuration has no pod of that name.
+    pub fn qualified_name(&self, pod: &str) -> String {
+        let config = &self.find_pod(pod).pod.config;
+        format!("{}/{}", config.namespace, config.name)
+    }
+
     /// Kubernetes UID of a pod.
     ///
     /// # Panics

@@ -82,6 +82,10 @@ pub fn teardown(id: &str) -> Result<(), LabError> {
     if !lines.is_empty() {
         ip_batch(None, &lines)?;
     }
+    let scratch = scratch_directory(id);
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch).map_err(LabError::file("remove", scratch))?;
+    }
     let path = path(id);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -121,6 +125,11 @@ pub fn sweep_orphans() -> Result<Vec<String>, LabError> {
 /// Name of a lab's namespace.
 pub(crate) fn namespace_name(id: &str, place: &str) -> String {
     format!("wb-{id}-{place}")
+}
+
+/// Directory for a lab's files.
+pub(crate) fn scratch_directory(id: &str) -> PathBuf {
+    PathBuf::from(DIRECTORY).join(format!("{id}.files"))
 }
 
 /// Puts a new lab on record; an id that is taken is an error.
