@@ -25,9 +25,8 @@ fn main() {
     println!("cargo::rerun-if-changed={}", object.display());
     let copy = folder("OUT_DIR").join("weighbridge.bpf.o");
     if let Err(error) = fs::copy(&object, &copy) {
-        let _ = fs::write(&copy, b"");
         println!(
-            "cargo::warning=could not read the eBPF object {}: {error}",
+            "cargo::error=could not read the eBPF object {}: {error}",
             object.display()
         );
     }
@@ -39,7 +38,7 @@ fn committed() -> PathBuf {
     let crate_folder = folder("CARGO_MANIFEST_DIR");
     let workspace = crate_folder.parent().unwrap_or(&crate_folder);
     if let Some(complaint) = staleness(&crate_folder, workspace) {
-        println!("cargo::warning={complaint}: run `cargo xtask build-ebpf`");
+        println!("cargo::error={complaint}: run `cargo xtask build-ebpf`");
     }
     crate_folder.join(OBJECT)
 }

@@ -219,8 +219,12 @@ fn machine_folders(toolchain: &Toolchain) -> anyhow::Result<Vec<(PathBuf, &'stat
         .map(PathBuf::from)
         .or_else(|| home.map(|home| home.join(".cargo")))
         .context("neither CARGO_HOME nor HOME is set: set HOME")?;
+    // A distribution links its sources there from elsewhere; the compiler may name either.
+    let library = toolchain.sysroot.join("lib/rustlib/src/rust");
+    let linked = fs::canonicalize(&library).unwrap_or_else(|_| library.clone());
     Ok(vec![
-        (toolchain.sysroot.join("lib/rustlib/src/rust"), "rust"),
+        (library, "rust"),
+        (linked, "rust"),
         (cargo_home.join("registry/src"), "registry"),
         (workspace_root().to_owned(), "weighbridge"),
     ])
