@@ -277,3 +277,123 @@ fn in_default(kind: &str) -> Option<String> {
     let namespaced = namespaced.contains(&kind) || kind == "StaticGatewayConfiguration";
     namespaced.then(|| "default".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = include_str!("../../tests/fixtures/objects/list.json");
+
+    fn check_error(file: &str, text: &str, expected: &str) {
+        let error = read_text(Path::new(file), text).expect_err(text);
+        assert_eq!(error.to_string(), expected, "{text}");
+    }
+
+    #[test]
+    fn lists_give_their_items_with_their_own_times() {
+        let rows = read_text(Path::new("list.json"), LIST).unwrap();
+        let found: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                (
+                    row.kind.as_str(),
+                    row.namespace.as_deref(),
+                    row.observed_at_us,
+                )
+            })
+            .collect();
+        let noon_us = 1_769_860_800_000_000;
+        assert_eq!(
+            found,
+            [("Pod", Some("prod"), noon_us), ("Egress", None, ALWAYS_US)]
+        );
+        let typed = "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n";
+        let rows = read_text(Path::new("pods.yaml"), typed).unwrap();
+        assert_eq!(
+            (rows[0].kind.as_str(), rows[0].namespace.as_deref()),
+            ("Pod", Some("default"))
+        );
+    }
+
+    #[test]
+    fn documents_without_content_are_passed_over() {
+        let text =
+            "# a comment\n---\n\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n";
+        assert_eq!(read_text(Path::new("a.yaml"), text).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn errors_name_file_document_and_field() {
+        let first = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\n";
+        let policy =
+            "apiVersion: cilium.io/v2\nkind: CiliumEgressGatewayPolicy\nmetadata: {name: p}\n";
+        for (text, expected) in [
+            (
+                "kind: Pod\nmetadata: {name: a}\n",
+                "field apiVersion: every object has one, e.g. v1",
+            ),
+            (
+                "apiVersion: v1\nkind: Pod\n",
+                "field metadata.name: every object has a name",
+            ),
+            ("- 1\n", "field (whole document): an object is a mapping"),
+            (
+                "apiVersion: v1\nkind: List\nitems:\n- {kind: Pod, apiVersion: v1}\n",
+                "field items[0].metadata.name: every object has a name",
+            ),
+        ] {
+            check_error(
+                "a.yaml",
+                &format!("{first}{text}"),
+                &format!("a.yaml: document 2: {expected}"),
+            );
+        }
+        let broken = format!("{policy}spec: {{destinationCIDRs: [10.0.0.0/8, 10.0.0.0/40]}}\n");
+        check_error(
+            "p.yaml",
+            &broken,
+            "p.yaml: document 1: CiliumEgressGatewayPolicy p: field spec.destinationCIDRs[1]: \
+             \"10.0.0.0/40\" is not a CIDR: write it as 192.0.2.0/24",
+        );
+    }
+
+    #[test]
+    fn broken_syntax_names_its_document_in_one_line() {
+        for (file, text) in [
+            (
+                "a.yaml",
+                "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n---\nkind: [\n",
+            ),
+            (
+                "a.json",
+                "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"a\"}} {",
+            ),
+        ] {
+            let error = read_text(Path::new(file), text)
+                .expect_err(text)
+                .to_string();
+            assert!(
+                error.starts_with(&format!("{file}: document 2: ")),
+                "{error}"
+            );
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn folders_are_read_in_order_and_an_empty_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || read_folder(folder.path());
+        assert!(matches!(read(), Err(ObjectsError::Empty { .. })));
+        fs::write(folder.path().join("notes.txt"), "not an object").unwrap();
+        fs::create_dir(folder.path().join("more")).unwrap();
+        let namespace =
+            |name: &str| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n");
+        fs::write(folder.path().join("more/b.yml"), namespace("b")).unwrap();
+        fs::write(folder.path().join("a.yaml"), namespace("a")).unwrap();
+        let names: Vec<_> = read().unwrap().into_iter().map(|row| row.name).collect();
+        assert_eq!(names, ["a", "b"]);
+        let gone = folder.path().join("gone");
+        assert!(matches!(read_folder(&gone), Err(ObjectsError::Read { path, .. }) if path == gone));
+    }
+}

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
+use serde_json::Value;
 use trace_schema::objects::ObjectRow;
 
 use super::{ObjectError, ObjectName};
@@ -80,20 +81,21 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// Reads a row's object as its kind.
 pub(super) fn read<T: DeserializeOwned>(row: &ObjectRow) -> Result<T, ObjectError> {
-    let mut json = serde_json::Deserializer::from_str(&row.object);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        ObjectError::Field {
-            kind: row.kind.clone(),
-            name: name_of(row).to_string(),
-            field: if path == "." {
-                "(whole object)".into()
-            } else {
-                path
-            },
-            source: error.into_inner(),
-        }
-    })
+    let failed = |field: String, source| ObjectError::Field {
+        kind: row.kind.clone(),
+        name: name_of(row).to_string(),
+        field: if field == "." {
+            "(whole object)".into()
+        } else {
+            field
+        },
+        source,
+    };
+    // By way of a value, whose errors do not cite a line of JSON that the user never wrote.
+    let value: Value =
+        serde_json::from_str(&row.object).map_err(|source| failed(".".into(), source))?;
+    serde_path_to_error::deserialize(value)
+        .map_err(|error| failed(error.path().to_string(), error.into_inner()))
 }
 
 /// The name of a row's object.

@@ -353,7 +353,7 @@ fn place<T: DeserializeOwned + PartialEq>(
     }
     let mut from_us = row.observed_at_us;
     let last = timeline.last(&name);
-    if !last.is_some_and(|last| last.uid == row.uid) {
+    if last.is_none_or(|last| last.uid != row.uid) {
         if let Some(began_us) = began_us(&Metadata::of(row)?) {
             from_us = from_us.min(began_us);
         }
