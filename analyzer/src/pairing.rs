@@ -73,6 +73,10 @@ pub const JOIN_SLACK_US: i64 = 2_000_000;
 /// Stretches of one wire flow closer than this are one.
 const MERGE_US: i64 = 250_000;
 
+/// Each interval measures anew how the monotonic clock stands to UTC, so that one flow's first
+/// packet has times that differ by this much at most.
+const SAME_START_US: i64 = 20_000;
+
 /// Nodes that a connection can pass before this gives up following it.
 const MAX_HOPS: usize = 4;
 
@@ -190,8 +194,8 @@ fn wire_flows(rows: &[WireRow]) -> Vec<WireFlow> {
     sorted.sort();
     sorted
         .chunk_by(|a, b| {
-            (&a.node, &a.interface, &a.post, a.first_seen_us)
-                == (&b.node, &b.interface, &b.post, b.first_seen_us)
+            (&a.node, &a.interface, &a.post) == (&b.node, &b.interface, &b.post)
+                && b.first_seen_us - a.first_seen_us <= SAME_START_US
         })
         .flat_map(one_wire_flow)
         .collect()

@@ -195,6 +195,7 @@ fn rows_before_the_pairing_belong_to_the_same_flow() {
         if row.interval_start_us < at(3.0) {
             row.pre = None;
             row.method = Method::Unpaired;
+            row.first_seen_us += 7;
         }
     });
     scene.check(Outcome::Pass, &[Verdict::Ok]);
