@@ -198,7 +198,7 @@ impl Routes {
                     != answer.expectation
         };
         // Equal prefixes: the last writer wins, in the order of a map (cilium#27491).
-        if first.excluded || routes.iter().any(differs) {
+        if routes.iter().any(differs) {
             answer.expectation = Expectation::Ambiguous;
             answer.notes = vec!["policies put the same prefix on the map (cilium#27491)".into()];
         }

@@ -296,6 +296,8 @@ fn ring_places_addresses_as_computed_with_zlib() {
         ("10.10.0.100", &three, "node-b"),
         ("10.10.0.102", &three, "node-c"),
         ("2001:db8::64", &three, "node-a"),
+        // One node or the other would have them with 49 values of i.
+        ("10.10.0.40", &three, "node-a"),
         // Its value is beyond the last of the ring.
         ("10.0.2.77", &three, "node-b"),
     ] {

@@ -162,6 +162,8 @@ fn longest_prefix_wins_over_another_policys_exclusion() {
     check(&both, "prod/web", "203.0.113.9", "10.10.0.4 on gateway2");
     check(&both, "prod/web", "203.0.113.200", excluded);
     check(&both, "prod/web", "192.0.2.1", "10.10.0.3 on gateway");
+    let own = policy("c", WEB, "203.0.113.0/24", "203.0.113.0/24", &by(GATEWAY));
+    check(&own, "prod/web", "203.0.113.9", excluded);
     let found = expect(&both, "prod/web", "203.0.113.200");
     assert_eq!(found.policies[0].to_string(), "CiliumEgressGatewayPolicy/a");
 }

@@ -195,6 +195,29 @@ fn policy_that_was_there_before_recording_counts_from_its_last_writing() {
     assert_eq!(at(25), "10.10.0.100 on gateway");
 }
 
+#[test]
+fn policy_that_comes_back_unchanged_was_gone_in_between() {
+    let history = History::new(vec![
+        seen(0, ObjectEvent::Added, &pod("12:00:00", RUNNING)),
+        seen(21, ObjectEvent::Added, &egress("gateway")),
+        seen(30, ObjectEvent::Deleted, &egress("gateway")),
+        seen(35, ObjectEvent::Added, &egress("gateway")),
+    ])
+    .unwrap();
+    let engine = Engine::new(&history, EngineOptions::default()).unwrap();
+    let at = |at| {
+        let pod = PodIdentity::uid("pod-1");
+        let found = engine.expect(&pod, OUTSIDE.parse().unwrap(), seconds(at));
+        (
+            found.expectation.to_string(),
+            (found.since_us - NOON_US) / 1_000_000,
+        )
+    };
+    assert_eq!(at(29), ("10.10.0.100 on gateway".into(), 21));
+    assert_eq!(at(34), ("no gateway: no policy selects the pod".into(), 30));
+    assert_eq!(at(36), ("10.10.0.100 on gateway".into(), 35));
+}
+
 /// A second way to the same answers: an engine built of only the versions that hold at a moment.
 #[test]
 fn any_moment_answers_like_its_own_snapshot() {
