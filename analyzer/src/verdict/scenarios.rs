@@ -158,7 +158,7 @@ fn a_drop_is_unknown_while_an_unpaired_flow_could_be_it() {
     scene.sends(udp(40000), 2.0, 4.5);
     scene.leaves_unpaired(udp(1024), "worker", node_ip("worker"), 2.0, 4.5);
     scene.check(Outcome::Inconclusive, &[Verdict::Unknown]);
-    // One that ended before, or that carries another pod's address, could not.
+    // One that ended before could not.
     let mut scene = Scene::with_policy();
     scene.sends(udp(40000), 4.0, 4.5);
     scene.leaves_unpaired(udp(1024), "worker", node_ip("worker"), 1.0, 2.0);
@@ -577,4 +577,44 @@ fn filters_leave_what_they_name_and_nothing_is_no_pass() {
     scene.check(Outcome::Pass, &[Verdict::Ok]);
     scene.options.pods = vec!["app/other".into()];
     assert!(scene.try_report().is_none());
+}
+
+#[test]
+fn an_unpaired_flow_with_another_pods_address_is_that_pods() {
+    let other = |port: u16| Conn {
+        source: format!("10.0.1.6:{port}").parse().unwrap(),
+        ..udp(0)
+    };
+    let mut scene = Scene::with_policy();
+    scene.sends(udp(40000), 2.0, 4.5);
+    scene.sends(other(50000), 2.0, 4.5);
+    scene.leaves(other(50000), "gateway", EGRESS_IP, 2.0, 4.5);
+    scene.leaves_unpaired(other(50001), "worker", "10.0.1.6", 2.0, 4.5);
+    scene.check(Outcome::Fail, &[Verdict::Dropped, Verdict::Ok]);
+}
+
+#[test]
+fn a_datagram_port_after_a_long_pause_is_another_connection() {
+    let mut scene = Scene::with_policy();
+    for node in ["worker", "gateway", "gateway2"] {
+        scene.books(node, 10, 160);
+    }
+    for from in [1.0, 101.0, 140.0] {
+        scene.sends(udp(40000), from, from + 0.5);
+        scene.leaves(udp(40000), "gateway", EGRESS_IP, from, from + 0.5);
+    }
+    assert_eq!(scene.report().verdicts["ok"].connections, 1);
+    scene.flows.retain(|row| row.interval_start_us != at(101.0));
+    scene.snats.retain(|row| row.interval_start_us != at(101.0));
+    assert_eq!(scene.report().verdicts["ok"].connections, 2);
+}
+
+#[test]
+fn what_a_gateway_took_and_did_not_send_on_is_dropped() {
+    let mut scene = Scene::with_policy();
+    scene.sends(tcp(40000), 1.0, 4.5);
+    scene.leaves(tcp(40000), "worker", POD_IP, 1.0, 4.5);
+    scene.check(Outcome::Fail, &[Verdict::PodIpLeak]);
+    scene.arrives(tcp(40000), "gateway", 1.0, 4.5);
+    scene.check(Outcome::Fail, &[Verdict::Dropped]);
 }
