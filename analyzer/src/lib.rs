@@ -1,9 +1,12 @@
 //! The offline analyzer.
 
 pub mod books;
+pub mod cli;
+pub mod commands;
 pub mod input;
 pub mod objects;
 pub mod pairing;
 pub mod policy;
 pub mod reconcile;
+pub mod report;
 pub mod verdict;
