@@ -17,6 +17,7 @@ use crate::cgroups;
 use crate::command::{one_line, spawn_error};
 use crate::error::LabError;
 use crate::namespace::Namespace;
+use crate::state::PlaceState;
 
 /// A pod, a node or the outside host, as a place to run things.
 #[derive(Clone, Debug)]
@@ -41,6 +42,12 @@ impl Place {
             namespace: Arc::new(namespace),
             cgroup,
         }
+    }
+
+    /// A place of a lab that another process owns.
+    pub fn of_state(state: &PlaceState) -> Result<Self, LabError> {
+        let namespace = Namespace::open(&state.namespace)?;
+        Ok(Self::new(&state.name, namespace, state.cgroup.clone()))
     }
 
     /// Name of the pod or node.
