@@ -4,9 +4,11 @@
 //! constants. Conntrack may be a module with BTF of its own, or absent: then the second witness is
 //! off and everything else works.
 
-use std::path::Path;
+mod format;
 
-use btf_rs::{Btf, BtfType, Type};
+use std::{fs, io, path::Path};
+
+use self::format::{FormatError, Types};
 
 /// Directory in which the kernel shows its BTF, one file for itself and one for each module.
 const SYSFS: &str = "/sys/kernel/btf";
@@ -50,13 +52,23 @@ pub struct ConntrackOffsets {
 /// Why the offsets cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
-    /// The kernel shows no BTF, or it cannot be read.
+    /// The kernel shows no BTF.
     #[error("cannot read kernel BTF {path}: {source}; the kernel needs CONFIG_DEBUG_INFO_BTF=y")]
     Unreadable {
         /// The file.
         path: String,
-        /// What the parser or the system said.
-        source: btf_rs::Error,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not BTF as this probe knows it.
+    #[error("cannot understand kernel BTF {path}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: FormatError,
     },
     /// A structure or field is not there.
     #[error("this kernel's BTF has no {structure}.{field}: it is not supported")]
@@ -71,11 +83,7 @@ pub enum BtfError {
 impl Offsets {
     /// Looks everything up in the running kernel.
     pub fn of_kernel() -> Result<Self, BtfError> {
-        let path = Path::new(SYSFS).join("vmlinux");
-        let kernel = Btf::from_file(&path).map_err(|source| BtfError::Unreadable {
-            path: path.display().to_string(),
-            source,
-        })?;
+        let kernel = read("vmlinux", None)?;
         Ok(Self {
             skb_dev: required(&kernel, "sk_buff", "dev")?,
             skb_head: required(&kernel, "sk_buff", "head")?,
@@ -91,86 +99,30 @@ impl Offsets {
     }
 }
 
-fn required(btf: &Btf, structure: &'static str, field: &'static str) -> Result<u32, BtfError> {
-    offset(btf, structure, field).ok_or(BtfError::NoField { structure, field })
+fn read(name: &str, base: Option<&Types>) -> Result<Types, BtfError> {
+    let path = Path::new(SYSFS).join(name);
+    let shown = path.display().to_string();
+    let bytes = fs::read(&path)
+        .map_err(|source| BtfError::Unreadable { path: shown.clone(), source })?;
+    Types::parse(&bytes, base).map_err(|source| BtfError::Malformed { path: shown, source })
 }
 
-fn conntrack(kernel: &Btf) -> Option<ConntrackOffsets> {
-    let module = Path::new(SYSFS).join("nf_conntrack");
-    let split = module
-        .exists()
-        .then(|| Btf::from_split_file(&module, kernel).ok())
-        .flatten();
-    let btf = split.as_ref().unwrap_or(kernel);
-    let first = offset(btf, "nf_conn", "tuplehash")?;
-    let tuple = offset(btf, "nf_conntrack_tuple_hash", "tuple")?;
-    let stride = size(btf, "nf_conntrack_tuple_hash")?;
+fn required(types: &Types, structure: &'static str, field: &'static str) -> Result<u32, BtfError> {
+    types.offset(structure, field).ok_or(BtfError::NoField { structure, field })
+}
+
+fn conntrack(kernel: &Types) -> Option<ConntrackOffsets> {
+    let has_module = Path::new(SYSFS).join("nf_conntrack").exists();
+    let module = has_module.then(|| read("nf_conntrack", Some(kernel)).ok()).flatten();
+    let types = module.as_ref().unwrap_or(kernel);
+    let first = types.offset("nf_conn", "tuplehash")?;
+    let tuple = types.offset("nf_conntrack_tuple_hash", "tuple")?;
+    let stride = types.size("nf_conntrack_tuple_hash")?;
     Some(ConntrackOffsets {
-        skb_nfct: offset(kernel, "sk_buff", "_nfct")?,
+        skb_nfct: kernel.offset("sk_buff", "_nfct")?,
         original: first + tuple,
         reply: first + stride + tuple,
     })
-}
-
-fn structure(btf: &Btf, name: &str) -> Option<btf_rs::Struct> {
-    btf.resolve_types_by_name(name)
-        .ok()?
-        .into_iter()
-        .find_map(|found| match found {
-            Type::Struct(structure) if !structure.members.is_empty() => Some(structure),
-            _ => None,
-        })
-}
-
-fn size(btf: &Btf, name: &str) -> Option<u32> {
-    structure(btf, name).map(|found| found.size() as u32)
-}
-
-/// Offset of a field, named as a path of members; anonymous structs and unions are looked through.
-fn offset(btf: &Btf, structure_name: &str, path: &str) -> Option<u32> {
-    let mut current = structure(btf, structure_name)?;
-    let mut bytes = 0;
-    let mut names = path.split('.').peekable();
-    while let Some(name) = names.next() {
-        let (bits, member_type) = member(btf, &current, name)?;
-        bytes += bits / 8;
-        if names.peek().is_some() {
-            current = composite(btf, member_type)?;
-        }
-    }
-    Some(bytes)
-}
-
-/// Bit offset and type of a member.
-fn member(btf: &Btf, within: &btf_rs::Struct, name: &str) -> Option<(u32, Type)> {
-    for candidate in &within.members {
-        let member_type = btf.resolve_chained_type(candidate).ok()?;
-        let member_name = btf.resolve_name(candidate).unwrap_or_default();
-        if member_name == name {
-            return Some((candidate.bit_offset(), member_type));
-        }
-        if member_name.is_empty()
-            && let Some(inner) = composite(btf, member_type)
-            && let Some((bits, found)) = member(btf, &inner, name)
-        {
-            return Some((candidate.bit_offset() + bits, found));
-        }
-    }
-    None
-}
-
-/// The struct or union behind typedefs and qualifiers.
-fn composite(btf: &Btf, of: Type) -> Option<btf_rs::Struct> {
-    match of {
-        Type::Struct(found) | Type::Union(found) => Some(found),
-        Type::Typedef(_) | Type::Const(_) | Type::Volatile(_) => {
-            let inner = btf
-                .resolve_chained_type(of.as_btf_type()? as &dyn BtfType)
-                .ok()?;
-            composite(btf, inner)
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -220,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_named() {
-        let kernel = Btf::from_file("/sys/kernel/btf/vmlinux").expect("kernel BTF");
+        let kernel = read("vmlinux", None).expect("kernel BTF");
         let error = required(&kernel, "sk_buff", "no_such_field").expect_err("there is none");
         assert!(
             error.to_string().contains("sk_buff.no_such_field"),

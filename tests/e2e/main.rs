@@ -1,4 +1,6 @@
 //! End-to-end tests: the eBPF programs by test runs, and the pipeline from packets to verdicts.
 
+mod dataset;
 mod pipeline;
 mod programs;
+mod truth;

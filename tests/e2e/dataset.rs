@@ -1,0 +1,45 @@
+//! What the modules share: the built programs, and rows of a dataset.
+
+use std::path::{Path, PathBuf};
+
+use trace_schema::{file, record::Record};
+
+/// A program of this workspace, built beside this test.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let folder = test.ancestors().nth(2).expect("a target folder");
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is not there: cargo build -p probe-user -p analyzer -p lab",
+        path.display()
+    );
+    path
+}
+
+/// Every row of a table, file by file in the order of their names.
+pub fn rows<R: Record>(dataset: &Path) -> Vec<R> {
+    let mut files = Vec::new();
+    collect(&dataset.join(R::TABLE), &mut files);
+    files.sort();
+    let mut rows = Vec::new();
+    for path in files {
+        let table = file::open::<R>(&path).expect("a readable file");
+        for batch in table.rows().expect("rows") {
+            rows.extend(batch.expect("a readable batch"));
+        }
+    }
+    rows
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+            files.push(path);
+        }
+    }
+}
