@@ -134,6 +134,9 @@ fn node_lines(id: &str, datapath: Datapath, node: &Node, nodes: &[Node], pods: &
          addr add {}/32 dev {TUNNEL}\naddr add {}/64 dev {TUNNEL} nodad\n",
         node.address.v4, node.address.v6, node.address.v4, own.v4, own.v6
     );
+    // A node has a way out, and its default route is how its uplink is known.
+    let _ = writeln!(lines, "route add default via {} dev eth0", OUTSIDE.v4);
+    let _ = writeln!(lines, "route add default via {} dev eth0", OUTSIDE.v6);
     for peer in nodes.iter().filter(|peer| peer.index != node.index) {
         let hop = peer.tunnel_address();
         let address = peer.tunnel_link_address();
