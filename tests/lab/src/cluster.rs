@@ -171,6 +171,11 @@ impl Lab {
         place
     }
 
+    /// Name of a node in objects and probes.
+    pub fn node_object_name(&self, name: &str) -> String {
+        format!("{}{name}", self.config.node_prefix)
+    }
+
     /// Names of the nodes.
     pub fn node_names(&self) -> Vec<&'static str> {
         self.nodes.iter().map(|node| node.name).collect()
@@ -240,7 +245,8 @@ impl Lab {
 
     /// Records the policy as placed on a gateway, without touching the datapath.
     pub fn announce(&mut self, gateway: &str) -> Result<(), LabError> {
-        for object in objects::policy(self.config.datapath, self.config.family, gateway) {
+        let gateway = self.node_object_name(gateway);
+        for object in objects::policy(self.config.datapath, self.config.family, &gateway) {
             self.recorder.put(object)?;
         }
         Ok(())
@@ -339,7 +345,7 @@ impl Lab {
     }
 
     fn build(id: String, config: Config) -> Result<Self, LabError> {
-        let nodes = topology::nodes();
+        let nodes = topology::nodes(&config.node_prefix);
         let pods = topology::pods(&config.pods).map_err(|pod| LabError::Output {
             what: format!("the configuration of pod {pod}"),
             message: format!("its node is none of {}", topology::NODES.join(", ")),

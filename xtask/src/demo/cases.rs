@@ -54,6 +54,7 @@ pub fn run(tools: &Tools, bar: &ProgressBar) -> anyhow::Result<Vec<Case>> {
         bar.set_message(format!("{name}: bringing the lab up"));
         bar.tick();
         let mut config = Config::new(datapath);
+        config.node_prefix = format!("{name}-");
         config.object = Some(tools.object.clone());
         let mut lab = Lab::up(config)?;
         let server = lab.start_server(PORT)?;

@@ -24,9 +24,7 @@ const HEADER: [&str; 10] = [
 pub fn print(tools: &Tools, cases: &[Case]) -> anyhow::Result<()> {
     let books = books(tools)?;
     let mut table = Table::new();
-    table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
-        .set_header(HEADER);
+    table.load_style(presets::NOTHING).set_header(HEADER);
     for case in cases {
         let arguments = ["--run", &case.run, "--pod", &case.pod, "--format", "json"];
         let report = json(&tools.weighbridge("egress", &arguments)?)
@@ -57,7 +55,9 @@ fn row(case: &Case, report: &Value, books: &str) -> Vec<String> {
     let exits = |field: &str| {
         let policies = report["policies"].as_array().into_iter().flatten();
         let exits = policies.flat_map(|policy| policy["exits"].as_array().into_iter().flatten());
-        let mut names: Vec<&str> = exits.filter_map(|exit| exit[field].as_str()).collect();
+        let mut names: Vec<&str> = exits
+            .filter_map(|seen| seen["exit"][field].as_str())
+            .collect();
         names.sort_unstable();
         names.dedup();
         if names.is_empty() {
