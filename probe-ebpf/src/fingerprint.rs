@@ -31,11 +31,13 @@ pub fn fingerprint(packet: &impl Load, headers: &Headers, linear_end: u32) -> Op
             print.words[1] = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         }
         protocol::UDP => {
-            print.length = u16::from_ne_bytes(packet.load::<2>(l4 + 4)?);
+            let length = packet.load::<2>(l4 + 4)?;
+            print.length = u16::from_ne_bytes(length);
             if headers.family == 4 {
                 print.id = u16::from_ne_bytes(packet.load::<2>(headers.l3_offset + 4)?);
             }
-            print.words = payload(packet, l4 + 8, linear_end);
+            let end = l4 + u32::from(u16::from_be_bytes(length));
+            print.words = payload(packet, l4 + 8, end.min(linear_end));
         }
         protocol::ICMP | protocol::ICMPV6 => {
             let bytes = packet.load::<8>(l4)?;
@@ -43,11 +45,21 @@ pub fn fingerprint(packet: &impl Load, headers: &Headers, linear_end: u32) -> Op
                 return None;
             }
             print.id = u16::from_ne_bytes([bytes[6], bytes[7]]);
-            print.words = payload(packet, l4 + 8, linear_end);
+            let end = packet_end(packet, headers)?;
+            print.words = payload(packet, l4 + 8, end.min(linear_end));
         }
         _ => return None,
     }
     Some(print)
+}
+
+/// Where the packet ends by its own account. Ethernet pads short frames behind that, and the
+/// padding is gone when the packet leaves again.
+#[inline(always)]
+fn packet_end(packet: &impl Load, headers: &Headers) -> Option<u32> {
+    let (at, before) = if headers.family == 4 { (2, 0) } else { (4, 40) };
+    let length = packet.load::<2>(headers.l3_offset + at)?;
+    Some(headers.l3_offset + before + u32::from(u16::from_be_bytes(length)))
 }
 
 /// Sixteen payload bytes; those that are not there, or not in the linear part, are zero. They are
@@ -59,7 +71,8 @@ fn payload(packet: &impl Load, offset: u32, linear_end: u32) -> [u32; 4] {
         if let Some(bytes) = packet.load::<16>(offset) {
             for (index, word) in words.iter_mut().enumerate() {
                 let at = index * 4;
-                *word = u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+                *word =
+                    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
             }
         }
         return words;

@@ -170,7 +170,8 @@ fn parse_ipv6(packet: &impl Load, offset: u32, headers: &mut Headers) -> Result<
     headers.family = 6;
     let mut next = ip[6];
     let mut length = IPV6_LENGTH;
-    for _ in 0..EXTENSION_HEADERS_FOLLOWED {
+    // One round more than headers are followed, for what stands behind the last of them.
+    for _ in 0..=EXTENSION_HEADERS_FOLLOWED {
         let extension = match Extension::of(next) {
             Some(extension) => extension,
             None => {
@@ -391,8 +392,7 @@ impl Quick6 {
     /// Whether the layout is the common one.
     #[inline(always)]
     pub fn applies(&self) -> bool {
-        self.version >> 4 == 6
-            && (self.protocol == protocol::TCP || self.protocol == protocol::UDP)
+        self.version >> 4 == 6 && (self.protocol == protocol::TCP || self.protocol == protocol::UDP)
     }
 }
 

@@ -2,7 +2,7 @@
 //! that does nothing as well, so that what remains after subtracting it is the body alone.
 
 use aya_ebpf::{
-    bindings::{BPF_NOEXIST, __sk_buff},
+    bindings::{__sk_buff, BPF_NOEXIST},
     macros::{classifier, map},
     maps::{HashMap, PerCpuArray},
     programs::TcContext,
@@ -65,7 +65,9 @@ pub fn bench_pod(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn vary() -> u16 {
-    let Some(counter) = BENCH_COUNTER.get_ptr_mut(0) else { return 0 };
+    let Some(counter) = BENCH_COUNTER.get_ptr_mut(0) else {
+        return 0;
+    };
     // SAFETY: the element exists, and test runs do not nest.
     unsafe {
         // Volatile, since user space sets it before loading.
@@ -98,7 +100,10 @@ fn hash(skb: *mut __sk_buff, vary: u16) -> i32 {
                 atomic::add(&raw mut (*count).bytes, u64::from((*skb).len));
             }
             None => {
-                let count = HashCount { packets: 1, bytes: u64::from((*skb).len) };
+                let count = HashCount {
+                    packets: 1,
+                    bytes: u64::from((*skb).len),
+                };
                 let _ = BENCH_HASH.insert(key, count, u64::from(BPF_NOEXIST));
             }
         }

@@ -65,6 +65,8 @@ trait Slot: Copy + FromBytes + FromZeros + Immutable + Pod {
     fn key(&self) -> Self::Key;
     fn tally(&self) -> &Tally;
     fn generation(&self) -> u8;
+    /// Whether a flow owns the slot, even one that has added nothing since it took it.
+    fn is_taken(&self) -> bool;
 }
 
 impl Maps {
@@ -191,22 +193,22 @@ fn add_front<S: Slot>(
         FRONT_ROW as usize,
     )?;
     let mut orphans = 0;
-    let mut used = Vec::new();
+    let mut taken = Vec::new();
     for (index, copies) in indices.iter().zip(slots.chunks_exact(cpus)) {
-        let mut is_used = false;
+        // A slot that was left to its flow would swallow the flow's first packets when this
+        // generation's turn comes again, and no record would be made for them.
+        if copies.iter().any(Slot::is_taken) {
+            taken.push(*index);
+        }
         for slot in copies.iter().filter(|slot| slot.tally().buffers > 0) {
-            is_used = true;
             debug_assert_eq!(slot.generation(), closed);
             match found.get_mut(&slot.key()) {
                 Some(record) => add_tally(record, slot.tally()),
                 None => orphans += slot.tally().buffers,
             }
         }
-        if is_used {
-            used.push(*index);
-        }
     }
-    clear::<S>(front, &used, cpus)?;
+    clear::<S>(front, &taken, cpus)?;
     Ok(orphans)
 }
 
@@ -248,6 +250,9 @@ impl Slot for Slot4 {
     fn generation(&self) -> u8 {
         self.key.generation
     }
+    fn is_taken(&self) -> bool {
+        self.key.hook != 0
+    }
 }
 
 impl Slot for Slot6 {
@@ -260,5 +265,8 @@ impl Slot for Slot6 {
     }
     fn generation(&self) -> u8 {
         self.key.generation
+    }
+    fn is_taken(&self) -> bool {
+        self.key.hook != 0
     }
 }

@@ -1,1 +1,10 @@
-//! The eBPF programs by themselves: crafted packets under `BPF_PROG_TEST_RUN`.
+//! The eBPF programs by themselves: crafted packets under `BPF_PROG_TEST_RUN`, read back through
+//! the probe's own drain.
+
+mod counting;
+mod draining;
+#[path = "../../probe-ebpf/tests/headers/frames.rs"]
+mod frames;
+mod full_map;
+mod pairing;
+mod rig;

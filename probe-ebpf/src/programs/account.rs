@@ -261,7 +261,9 @@ fn ports(src: u16, dst: u16, hook: u8, scope: u64) -> u32 {
 }
 
 family!(FlowKey4, Slot4, FLOWS4, FRONT4, |key| {
-    spread(key.src ^ key.dst.rotate_left(7) ^ ports(key.src_port, key.dst_port, key.hook, key.scope))
+    spread(
+        key.src ^ key.dst.rotate_left(7) ^ ports(key.src_port, key.dst_port, key.hook, key.scope),
+    )
 });
 family!(FlowKey6, Slot6, FLOWS6, FRONT6, |key| {
     spread(

@@ -99,7 +99,11 @@ impl Buffer {
                 repeated += inner;
             }
         }
-        self.amount(self.length() - headers.l3_offset, repeated, headers.tcp_flags)
+        self.amount(
+            self.length() - headers.l3_offset,
+            repeated,
+            headers.tcp_flags,
+        )
     }
 }
 
@@ -126,7 +130,11 @@ pub const UNPARSED: u32 = 2;
 #[inline(never)]
 pub fn headers<const LINK: usize>(skb: *mut __sk_buff, out: &mut Headers) -> u32 {
     let buffer = Buffer { skb };
-    let parsed = if LINK == 0 { parse(&buffer, 0, out) } else { parse_ethernet(&buffer, out) };
+    let parsed = if LINK == 0 {
+        parse(&buffer, 0, out)
+    } else {
+        parse_ethernet(&buffer, out)
+    };
     match parsed {
         Ok(()) => PARSED,
         Err(Refused::NonIp) => NON_IP,

@@ -1,6 +1,6 @@
 //! Counting what no flow holds.
 
-use aya_ebpf::bindings::{BPF_NOEXIST, __sk_buff};
+use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST};
 use aya_log_ebpf::warn;
 use probe_abi::{
     flow::hook,
@@ -72,7 +72,12 @@ pub fn report_overflow(skb: *mut __sk_buff, ifindex: u32, hook: u32, generation:
 
 #[inline(always)]
 fn add(key: LossKey, packets: u64, bytes: u64, buffer_bytes: u64) {
-    let count = LossCount { packets, bytes, buffers: 1, buffer_bytes };
+    let count = LossCount {
+        packets,
+        bytes,
+        buffers: 1,
+        buffer_bytes,
+    };
     if LOSSES.get_ptr(key).is_none() && LOSSES.insert(key, count, u64::from(BPF_NOEXIST)).is_ok() {
         return;
     }

@@ -5,10 +5,7 @@ use probe_abi::{
     loss::reason,
     wire::{Before, Fingerprint},
 };
-use probe_ebpf::{
-    fingerprint::fingerprint,
-    packet::Headers,
-};
+use probe_ebpf::{fingerprint::fingerprint, packet::Headers};
 
 use super::{
     buffer::{Buffer, PARSED, headers as parse_headers, jiffies},
@@ -24,7 +21,9 @@ pub fn remember<const LINK: usize>(skb: *mut __sk_buff, generation: u32) -> u32 
     if parse_headers::<LINK>(skb, &mut headers) != PARSED {
         return 0;
     }
-    let Some(print) = fingerprint(&buffer, &headers, buffer.linear_length()) else { return 0 };
+    let Some(print) = fingerprint(&buffer, &headers, buffer.linear_length()) else {
+        return 0;
+    };
     store(&print, &headers, generation)
 }
 
@@ -50,11 +49,18 @@ fn store(print: &Fingerprint, headers: &Headers, generation: u32) -> u32 {
                 lose_pairing(0, u32::from(reason::PAIRING_AMBIGUOUS), generation);
             }
         }
-        if FINGERPRINTS.insert(print, before, u64::from(BPF_ANY)).is_ok() {
+        if FINGERPRINTS
+            .insert(print, before, u64::from(BPF_ANY))
+            .is_ok()
+        {
             return 1;
         }
-    } else if FINGERPRINTS.insert(print, before, u64::from(BPF_NOEXIST)).is_ok()
-        || FINGERPRINTS.insert(print, before, u64::from(BPF_ANY)).is_ok()
+    } else if FINGERPRINTS
+        .insert(print, before, u64::from(BPF_NOEXIST))
+        .is_ok()
+        || FINGERPRINTS
+            .insert(print, before, u64::from(BPF_ANY))
+            .is_ok()
     {
         return 1;
     }

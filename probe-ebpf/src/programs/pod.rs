@@ -183,7 +183,11 @@ fn thorough<const HOOK: u8>(buffer: Buffer, scope: u64) -> u32 {
     let mut headers = Headers::default();
     let outcome = parse_headers::<0>(buffer.skb, &mut headers);
     if outcome != PARSED {
-        let reason = if outcome == NON_IP { reason::NON_IP } else { reason::IP_UNPARSED };
+        let reason = if outcome == NON_IP {
+            reason::NON_IP
+        } else {
+            reason::IP_UNPARSED
+        };
         let amount = buffer.amount(buffer.length(), 0, 0);
         lose(0, code(HOOK, reason), generation, &amount);
         return 0;

@@ -177,7 +177,12 @@ fn enter<const LINK: usize, const HOOK: u8, K: FlowKey>(
     let buffers = account(key, Side::Tc, generation, &amount);
     if buffers == 0 {
         report_overflow(buffer.skb, buffer.ifindex(), u32::from(HOOK), generation);
-        lose(buffer.ifindex(), code(HOOK, reason::OVERFLOW), generation, &amount);
+        lose(
+            buffer.ifindex(),
+            code(HOOK, reason::OVERFLOW),
+            generation,
+            &amount,
+        );
     }
     // A new connection's first packet is remembered also when a full map turned its flow away.
     if is_before_nat(HOOK) && (is_sampled(buffers) || flags & tcp_flags::SYN != 0) {
@@ -207,10 +212,21 @@ fn thorough<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> u32 {
     }
     let amount = buffer.amount_of(&headers);
     let generation = generation();
-    let buffers = enter_headers(&headers, u64::from(buffer.ifindex()), HOOK, Side::Tc, &amount);
+    let buffers = enter_headers(
+        &headers,
+        u64::from(buffer.ifindex()),
+        HOOK,
+        Side::Tc,
+        &amount,
+    );
     if buffers == 0 {
         report_overflow(buffer.skb, buffer.ifindex(), u32::from(HOOK), generation);
-        lose(buffer.ifindex(), code(HOOK, reason::OVERFLOW), generation, &amount);
+        lose(
+            buffer.ifindex(),
+            code(HOOK, reason::OVERFLOW),
+            generation,
+            &amount,
+        );
     }
     let is_wanted = is_sampled(buffers) || headers.tcp_flags & tcp_flags::SYN != 0;
     u32::from(is_before_nat(HOOK) && is_wanted)
@@ -218,13 +234,7 @@ fn thorough<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> u32 {
 
 /// Adds a packet whose headers were parsed in full.
 #[inline(always)]
-pub fn enter_headers(
-    headers: &Headers,
-    scope: u64,
-    hook: u8,
-    side: Side,
-    amount: &Amount,
-) -> u64 {
+pub fn enter_headers(headers: &Headers, scope: u64, hook: u8, side: Side, amount: &Amount) -> u64 {
     if headers.family == 4 {
         let key = FlowKey4 {
             scope,
@@ -256,7 +266,11 @@ pub fn enter_headers(
 
 #[inline(always)]
 fn refuse<const LINK: usize, const HOOK: u8>(buffer: Buffer, outcome: u32) -> u32 {
-    let reason = if outcome == NON_IP { reason::NON_IP } else { reason::IP_UNPARSED };
+    let reason = if outcome == NON_IP {
+        reason::NON_IP
+    } else {
+        reason::IP_UNPARSED
+    };
     let amount = buffer.amount(buffer.length().saturating_sub(LINK as u32), 0, 0);
     lose(buffer.ifindex(), code(HOOK, reason), generation(), &amount);
     0

@@ -5,9 +5,7 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_NOEXIST,
-    helpers::{
-        bpf_ktime_get_ns, bpf_probe_read_kernel_buf, generated::bpf_probe_read_kernel,
-    },
+    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel_buf, generated::bpf_probe_read_kernel},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -156,14 +154,17 @@ fn read_headers(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
     let mut bytes = [0u8; QUICK6_TCP_LENGTH + 2];
     let length = linear.min(bytes.len() as u32);
     // SAFETY: the helper writes at most as many bytes as there are, and faults safely.
-    let result =
-        unsafe { bpf_probe_read_kernel(bytes.as_mut_ptr().cast(), length, start.cast()) };
+    let result = unsafe { bpf_probe_read_kernel(bytes.as_mut_ptr().cast(), length, start.cast()) };
     if result != 0 {
         return 1;
     }
     // SAFETY: both views are plain integers, packed, and no longer than the bytes.
-    let (four, six) =
-        unsafe { (&*bytes.as_ptr().cast::<Quick4>(), &*bytes.as_ptr().cast::<Quick6>()) };
+    let (four, six) = unsafe {
+        (
+            &*bytes.as_ptr().cast::<Quick4>(),
+            &*bytes.as_ptr().cast::<Quick6>(),
+        )
+    };
     if four.applies() && length >= QUICK4_TCP_LENGTH as u32 {
         headers.src[0] = four.src;
         headers.dst[0] = four.dst;
@@ -213,18 +214,15 @@ fn create(key: &WireKey, now: u32) -> u32 {
 #[inline(always)]
 fn is_tunnel(headers: &Headers) -> bool {
     headers.later_fragment != 0
-        || matches!(headers.protocol, protocol::IPIP | protocol::IPV6 | protocol::GRE)
+        || matches!(
+            headers.protocol,
+            protocol::IPIP | protocol::IPV6 | protocol::GRE
+        )
         || headers.protocol == protocol::UDP && is_tunnel_port(headers.dst_port)
 }
 
 #[inline(always)]
-unsafe fn advance(
-    skb: Skb,
-    packet: Packet,
-    headers: &Headers,
-    record: *mut WireRecord,
-    now: u32,
-) {
+unsafe fn advance(skb: Skb, packet: Packet, headers: &Headers, record: *mut WireRecord, now: u32) {
     // SAFETY: the caller vouches for the record.
     unsafe {
         (*record).last_jiffies = now;
@@ -296,7 +294,9 @@ fn print_packet(start: *const u8, linear: u32, headers: &Headers, out: &mut Fing
 
 #[inline(always)]
 unsafe fn pair(print: &Fingerprint, record: *mut WireRecord, now: u32, buffers: u64) {
-    let Some(known) = FINGERPRINTS.get_ptr(print) else { return };
+    let Some(known) = FINGERPRINTS.get_ptr(print) else {
+        return;
+    };
     // SAFETY: as in `pairing::store`.
     let before: Before = unsafe { *known };
     let age = now.wrapping_sub(before.jiffies);
@@ -345,7 +345,11 @@ unsafe fn read_conntrack(skb: Skb, headers: &Headers, record: *mut WireRecord) -
             return 0;
         }
         let reply = parameter!(CT_TUPLE_REPLY);
-        let (own, other) = if is_reply { (reply, original) } else { (original, reply) };
+        let (own, other) = if is_reply {
+            (reply, original)
+        } else {
+            (original, reply)
+        };
         let mut before = [0u8; size_of::<Tuple>()];
         let mut after = [0u8; size_of::<Tuple>()];
         if bpf_probe_read_kernel_buf(entry.add(own as usize), &mut before).is_err()
@@ -365,7 +369,11 @@ unsafe fn read_conntrack(skb: Skb, headers: &Headers, record: *mut WireRecord) -
         (*record).ct_src = before.src;
         (*record).ct_dst = before.dst;
         (*record).ct_src_port = before.src_port;
-        (*record).ct_dst_port = if is_icmp(headers) { headers.dst_port } else { before.dst_port };
+        (*record).ct_dst_port = if is_icmp(headers) {
+            headers.dst_port
+        } else {
+            before.dst_port
+        };
         (*record).conntrack = conntrack::DESCRIBES;
         1
     }
@@ -380,4 +388,3 @@ fn is_icmp(headers: &Headers) -> bool {
 fn generation() -> u32 {
     super::account::generation()
 }
-
