@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: the main job on the lab, from real traffic to verdicts.
 //!
 //! Every case runs iperf3 and some short connections in a pod, under probes on every node, into one
-//! dataset; then `weighbridge` says what it makes of it. With `--fault` one thing goes wrong on
+//! dataset a cluster; then `weighbridge` says what it makes of it. With `--fault` one thing goes wrong on
 //! purpose, and the exit code is what `weighbridge` said of that.
 
 mod cases;
@@ -72,9 +72,19 @@ struct Tools {
 }
 
 impl Tools {
+    /// The dataset of one of the demonstrated clusters.
+    fn dataset_of(&self, datapath: &str) -> PathBuf {
+        self.dataset.join(datapath)
+    }
+
     /// Runs a subcommand of `weighbridge` on the dataset and keeps what it prints.
-    fn weighbridge(&self, subcommand: &str, arguments: &[&str]) -> anyhow::Result<Output> {
-        let mut command = self.command(subcommand);
+    fn weighbridge(
+        &self,
+        subcommand: &str,
+        dataset: &Path,
+        arguments: &[&str],
+    ) -> anyhow::Result<Output> {
+        let mut command = self.command(subcommand, dataset);
         command.args(arguments).stdin(Stdio::null());
         command
             .output()
@@ -82,8 +92,8 @@ impl Tools {
     }
 
     /// Runs a subcommand of `weighbridge` on the dataset for the user to read.
-    fn show(&self, subcommand: &str) -> anyhow::Result<u8> {
-        let mut command = self.command(subcommand);
+    fn show(&self, subcommand: &str, dataset: &Path) -> anyhow::Result<u8> {
+        let mut command = self.command(subcommand, dataset);
         eprintln!("$ {}", command::display(&command));
         let status = command
             .status()
@@ -94,9 +104,9 @@ impl Tools {
             .unwrap_or(2))
     }
 
-    fn command(&self, subcommand: &str) -> Command {
+    fn command(&self, subcommand: &str, dataset: &Path) -> Command {
         let mut command = Command::new(&self.weighbridge);
-        command.arg(subcommand).arg("--dataset").arg(&self.dataset);
+        command.arg(subcommand).arg("--dataset").arg(dataset);
         command
     }
 }
@@ -106,12 +116,16 @@ fn demonstrate(tools: &Tools) -> anyhow::Result<ExitCode> {
     bar.set_style(style("{elapsed_precise} {bar:30} {pos}/{len} {msg}")?);
     let cases = cases::run(tools, &bar)?;
     bar.finish_and_clear();
-    let verdicts = tools.show("egress")?;
-    let books = tools.show("inspect")?;
+    let mut code = 0;
+    for datapath in cases::DATAPATHS {
+        let dataset = tools.dataset_of(datapath.name());
+        code = worse(code, tools.show("egress", &dataset)?);
+        // Books that do not balance count as a verdict does.
+        code = worse(code, tools.show("inspect", &dataset)?);
+    }
     summary::print(tools, &cases)?;
-    println!("dataset: {}", tools.dataset.display());
-    // The books of everything count as a verdict does.
-    Ok(ExitCode::from(worse(verdicts, books)))
+    println!("datasets: {}/{{netfilter,bpf}}", tools.dataset.display());
+    Ok(ExitCode::from(code))
 }
 
 fn demonstrate_fault(tools: &Tools, fault: Fault, datapath: Datapath) -> anyhow::Result<ExitCode> {
@@ -133,7 +147,7 @@ fn demonstrate_fault(tools: &Tools, fault: Fault, datapath: Datapath) -> anyhow:
         report.sent.len(),
         report.seen.len()
     );
-    let code = tools.show("egress")?;
+    let code = tools.show("egress", &tools.dataset)?;
     println!("dataset: {}", tools.dataset.display());
     Ok(ExitCode::from(code))
 }

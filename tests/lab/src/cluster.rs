@@ -171,11 +171,6 @@ impl Lab {
         place
     }
 
-    /// Name of a node in objects and probes.
-    pub fn node_object_name(&self, name: &str) -> String {
-        format!("{}{name}", self.config.node_prefix)
-    }
-
     /// Names of the nodes.
     pub fn node_names(&self) -> Vec<&'static str> {
         self.nodes.iter().map(|node| node.name).collect()
@@ -245,8 +240,7 @@ impl Lab {
 
     /// Records the policy as placed on a gateway, without touching the datapath.
     pub fn announce(&mut self, gateway: &str) -> Result<(), LabError> {
-        let gateway = self.node_object_name(gateway);
-        for object in objects::policy(self.config.datapath, self.config.family, &gateway) {
+        for object in objects::policy(self.config.datapath, self.config.family, gateway) {
             self.recorder.put(object)?;
         }
         Ok(())
@@ -345,7 +339,7 @@ impl Lab {
     }
 
     fn build(id: String, config: Config) -> Result<Self, LabError> {
-        let nodes = topology::nodes(&config.node_prefix);
+        let nodes = topology::nodes();
         let pods = topology::pods(&config.pods).map_err(|pod| LabError::Output {
             what: format!("the configuration of pod {pod}"),
             message: format!("its node is none of {}", topology::NODES.join(", ")),

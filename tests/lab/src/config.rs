@@ -69,9 +69,6 @@ pub struct ServiceConfig {
 pub struct Config {
     /// Id in the names of namespaces; a random one where it is not given.
     pub id: Option<String>,
-    /// What comes before the nodes' names in objects and probes, so that one dataset can hold
-    /// several labs.
-    pub node_prefix: String,
     /// The datapath.
     pub datapath: Datapath,
     /// Address family of the egress policy; pods always have both families.
@@ -97,7 +94,6 @@ impl Config {
     pub fn new(datapath: Datapath) -> Self {
         Self {
             id: None,
-            node_prefix: String::new(),
             datapath,
             family: Family::V4,
             policy: true,

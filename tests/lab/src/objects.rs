@@ -81,13 +81,13 @@ fn node(node: &Node) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": node.object_name, "labels": node_labels(node)},
+        "metadata": {"name": node.name, "labels": node_labels(node)},
         "spec": {"podCIDR": v4, "podCIDRs": [v4, v6]},
         "status": {
             "addresses": [
                 {"type": "InternalIP", "address": node.address.v4.to_string()},
                 {"type": "InternalIP", "address": node.address.v6.to_string()},
-                {"type": "Hostname", "address": node.object_name},
+                {"type": "Hostname", "address": node.name},
             ],
             "conditions": [{"type": "Ready", "status": "True"}],
             "nodeInfo": {"operatingSystem": "linux"},
@@ -97,7 +97,7 @@ fn node(node: &Node) -> Value {
 
 fn node_labels(node: &Node) -> Value {
     let mut labels = json!({
-        "kubernetes.io/hostname": node.object_name,
+        "kubernetes.io/hostname": node.name,
         "kubernetes.io/os": "linux",
     });
     if node.name.starts_with("gateway") {
@@ -107,8 +107,10 @@ fn node_labels(node: &Node) -> Value {
 }
 
 fn pod(pod: &Pod, uid: &str, container_id: &str, nodes: &[Node]) -> Value {
-    let node = nodes.iter().find(|node| node.index == pod.node_index);
-    let host = node.map(|node| node.address.v4.to_string());
+    let host = nodes
+        .iter()
+        .find(|node| node.index == pod.node_index)
+        .map(|node| node.address.v4.to_string());
     let started = timestamp(now_us());
     json!({
         "apiVersion": "v1",
@@ -120,7 +122,7 @@ fn pod(pod: &Pod, uid: &str, container_id: &str, nodes: &[Node]) -> Value {
             "labels": pod_labels(pod),
         },
         "spec": {
-            "nodeName": node.map(|node| &node.object_name),
+            "nodeName": pod.config.node,
             "serviceAccountName": "default",
             "restartPolicy": "Always",
             "containers": [{"name": "load", "image": "networkstatic/iperf3:latest"}],
@@ -209,7 +211,7 @@ fn cilium_node(node: &Node) -> Value {
     json!({
         "apiVersion": "cilium.io/v2",
         "kind": "CiliumNode",
-        "metadata": {"name": node.object_name, "labels": node_labels(node)},
+        "metadata": {"name": node.name, "labels": node_labels(node)},
         "spec": {
             "addresses": [
                 {"type": "InternalIP", "ip": node.address.v4.to_string()},

@@ -76,8 +76,7 @@ impl Lab {
             let ready = scratch.join(format!("probe-{node}-{tag}.ready"));
             let place = self.node(&node);
             let mut command = place.command(&options.binary)?;
-            let name = self.node_object_name(&node);
-            command.args(["run", "--node", &name, "--interval", &options.interval]);
+            command.args(["run", "--node", &node, "--interval", &options.interval]);
             command.arg("--output").arg(&options.dataset);
             command.arg("--cgroup").arg(self.kubepods(&node));
             command.arg("--ready-file").arg(&ready);

@@ -66,8 +66,6 @@ impl Dual {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub name: &'static str,
-    /// Its name in objects and probes.
-    pub object_name: String,
     pub index: u8,
     pub address: Dual,
 }
@@ -82,14 +80,12 @@ pub(crate) struct Pod {
     pub host_interface: String,
 }
 
-/// The nodes; `prefix` comes before their names in objects and probes.
-pub(crate) fn nodes(prefix: &str) -> Vec<Node> {
+pub(crate) fn nodes() -> Vec<Node> {
     NODES
         .iter()
         .zip(1..)
         .map(|(name, index)| Node {
             name,
-            object_name: format!("{prefix}{name}"),
             index,
             address: node_network(u16::from(index) + 1),
         })
@@ -98,7 +94,7 @@ pub(crate) fn nodes(prefix: &str) -> Vec<Node> {
 
 /// The pods with the addresses they get, or the name of a pod whose node does not exist.
 pub(crate) fn pods(configs: &[PodConfig]) -> Result<Vec<Pod>, String> {
-    let nodes = nodes("");
+    let nodes = nodes();
     (0_u8..)
         .zip(configs)
         .map(|(position, config)| {

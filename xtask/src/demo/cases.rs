@@ -13,7 +13,8 @@ use lab::{
 
 use super::Tools;
 
-const DATAPATHS: [Datapath; 2] = [Datapath::Netfilter, Datapath::Bpf];
+/// The clusters, one dataset each.
+pub const DATAPATHS: [Datapath; 2] = [Datapath::Netfilter, Datapath::Bpf];
 /// Case and the pod that it is about.
 const PODS: [(&str, &str); 2] = [("gateway", "client"), ("base", "base")];
 const PROTOCOLS: [(&str, IperfProtocol); 2] = [
@@ -46,7 +47,7 @@ pub fn steps() -> u64 {
     (DATAPATHS.len() * PODS.len() * PROTOCOLS.len()) as u64
 }
 
-/// Runs all cases, one lab after the other, into one dataset.
+/// Runs all cases, one lab after the other, each into a dataset of its own.
 pub fn run(tools: &Tools, bar: &ProgressBar) -> anyhow::Result<Vec<Case>> {
     let mut cases = Vec::new();
     for datapath in DATAPATHS {
@@ -54,11 +55,11 @@ pub fn run(tools: &Tools, bar: &ProgressBar) -> anyhow::Result<Vec<Case>> {
         bar.set_message(format!("{name}: bringing the lab up"));
         bar.tick();
         let mut config = Config::new(datapath);
-        config.node_prefix = format!("{name}-");
         config.object = Some(tools.object.clone());
         let mut lab = Lab::up(config)?;
         let server = lab.start_server(PORT)?;
-        let probes = lab.start_probes(&ProbeOptions::new(&tools.probe, &tools.dataset))?;
+        let dataset = tools.dataset_of(name);
+        let probes = lab.start_probes(&ProbeOptions::new(&tools.probe, &dataset))?;
         for (way, pod) in PODS {
             for (protocol, iperf) in PROTOCOLS {
                 bar.set_message(format!(
@@ -81,7 +82,7 @@ pub fn run(tools: &Tools, bar: &ProgressBar) -> anyhow::Result<Vec<Case>> {
         }
         probes.stop()?;
         lab.delete_objects();
-        lab.write_objects(&tools.dataset)?;
+        lab.write_objects(&dataset)?;
         lab.down()?;
     }
     Ok(cases)
@@ -116,6 +117,11 @@ fn drive(
         "lab-{}-egress-{}-{}",
         case.datapath, case.way, case.protocol
     );
-    run.write(&tools.dataset, &case.run, &name, Some(server.log()))?;
+    run.write(
+        &tools.dataset_of(case.datapath),
+        &case.run,
+        &name,
+        Some(server.log()),
+    )?;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! One line a case, from what `weighbridge` says of it as JSON.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
@@ -22,14 +24,14 @@ const HEADER: [&str; 10] = [
 
 /// Prints the table of all cases.
 pub fn print(tools: &Tools, cases: &[Case]) -> anyhow::Result<()> {
-    let books = books(tools)?;
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(HEADER);
     for case in cases {
         let arguments = ["--run", &case.run, "--pod", &case.pod, "--format", "json"];
-        let report = json(&tools.weighbridge("egress", &arguments)?)
+        let dataset = tools.dataset_of(case.datapath);
+        let report = json(&tools.weighbridge("egress", &dataset, &arguments)?)
             .with_context(|| format!("weighbridge egress --run {}", case.run))?;
-        table.add_row(row(case, &report, &books));
+        table.add_row(row(case, &report, &books(tools, &dataset)?));
     }
     for column in [3, 4, 8] {
         if let Some(column) = table.column_mut(column) {
@@ -110,8 +112,8 @@ fn payload(report: &Value) -> String {
     )
 }
 
-fn books(tools: &Tools) -> anyhow::Result<String> {
-    let report = json(&tools.weighbridge("inspect", &["--format", "json"])?)
+fn books(tools: &Tools, dataset: &Path) -> anyhow::Result<String> {
+    let report = json(&tools.weighbridge("inspect", dataset, &["--format", "json"])?)
         .context("weighbridge inspect")?;
     Ok(report["books"]["balance"]
         .as_str()
