@@ -5,9 +5,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Fields of a packet that source NAT leaves alone (after Duffield & Grossglauser 2001, who call
 /// it the packet's invariant content).
 ///
-/// TCP: `words` = sequence and acknowledgement number, 0, 0. UDP: the first 16 payload bytes in
-/// the linear part, `id` = IPv4 identification (0 in IPv6), `length` = UDP length. ICMP echo:
-/// `dst_port` = type × 256 + code, `id` = echo sequence, `words` = 16 bytes of payload; the
+/// TCP: `words` = sequence and acknowledgement number, 0, 0. UDP: the first payload bytes in the
+/// linear part, mixed into 16, `id` = IPv4 identification (0 in IPv6), `length` = UDP length. ICMP
+/// echo: `dst_port` = type × 256 + code, `id` = echo sequence, `words` = payload as in UDP; the
 /// identifier is left out, since NAT may rewrite it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,

@@ -7,50 +7,64 @@ use probe_abi::wire::Fingerprint;
 
 use crate::packet::{Headers, Load, is_echo, protocol};
 
-/// The packet's fingerprint; `None` where it has none (later fragments, other protocols).
+/// Fills in the packet's fingerprint, which comes zeroed, in place, since a program's stack has no
+/// room for copies. False where it has none (later fragments, other protocols).
 ///
-/// `linear_end` bounds the bytes that both sides of the NAT can see: payload beyond it counts as
-/// zero.
+/// `linear_end` bounds the bytes that both sides of the NAT can see: payload beyond it is left out.
 #[inline(always)]
-pub fn fingerprint(packet: &impl Load, headers: &Headers, linear_end: u32) -> Option<Fingerprint> {
+pub fn fingerprint(
+    packet: &impl Load,
+    headers: &Headers,
+    linear_end: u32,
+    print: &mut Fingerprint,
+) -> bool {
     if headers.later_fragment != 0 {
-        return None;
+        return false;
     }
-    let mut print = Fingerprint {
-        dst: headers.dst,
-        dst_port: headers.dst_port,
-        protocol: headers.protocol,
-        family: headers.family,
-        ..Fingerprint::default()
-    };
+    print.dst = headers.dst;
+    print.dst_port = headers.dst_port;
+    print.protocol = headers.protocol;
+    print.family = headers.family;
     let l4 = headers.l4_offset;
-    match headers.protocol {
+    let end = match headers.protocol {
         protocol::TCP => {
-            let bytes = packet.load::<8>(l4 + 4)?;
+            let Some(bytes) = packet.load::<8>(l4 + 4) else {
+                return false;
+            };
             print.words[0] = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             print.words[1] = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+            return true;
         }
         protocol::UDP => {
-            let length = packet.load::<2>(l4 + 4)?;
+            let Some(length) = packet.load::<2>(l4 + 4) else {
+                return false;
+            };
             print.length = u16::from_ne_bytes(length);
             if headers.family == 4 {
-                print.id = u16::from_ne_bytes(packet.load::<2>(headers.l3_offset + 4)?);
+                let Some(id) = packet.load::<2>(headers.l3_offset + 4) else {
+                    return false;
+                };
+                print.id = u16::from_ne_bytes(id);
             }
-            let end = l4 + u32::from(u16::from_be_bytes(length));
-            print.words = payload(packet, l4 + 8, end.min(linear_end));
+            l4 + u32::from(u16::from_be_bytes(length))
         }
         protocol::ICMP | protocol::ICMPV6 => {
-            let bytes = packet.load::<8>(l4)?;
+            let Some(bytes) = packet.load::<8>(l4) else {
+                return false;
+            };
             if !is_echo(headers.family, bytes[0]) {
-                return None;
+                return false;
             }
             print.id = u16::from_ne_bytes([bytes[6], bytes[7]]);
-            let end = packet_end(packet, headers)?;
-            print.words = payload(packet, l4 + 8, end.min(linear_end));
+            let Some(end) = packet_end(packet, headers) else {
+                return false;
+            };
+            end
         }
-        _ => return None,
-    }
-    Some(print)
+        _ => return false,
+    };
+    mix_payload(packet, l4 + 8, end.min(linear_end), &mut print.words);
+    true
 }
 
 /// Where the packet ends by its own account. Ethernet pads short frames behind that, and the
@@ -62,29 +76,52 @@ fn packet_end(packet: &impl Load, headers: &Headers) -> Option<u32> {
     Some(headers.l3_offset + before + u32::from(u16::from_be_bytes(length)))
 }
 
-/// Sixteen payload bytes; those that are not there, or not in the linear part, are zero. They are
-/// taken in steps, so that a short payload still tells packets apart.
+/// Payload that is looked at, in steps of 16 bytes.
+const PAYLOAD_STEPS: u32 = 4;
+
+/// The payload's first bytes, mixed into 16; what is not there, or not in the linear part, is left
+/// out. Many datagrams of one protocol begin alike, hence more bytes than the result holds. The
+/// last steps are short, so that a short payload still tells packets apart.
 #[inline(always)]
-fn payload(packet: &impl Load, offset: u32, linear_end: u32) -> [u32; 4] {
-    let mut words = [0; 4];
-    if offset + 16 <= linear_end {
-        if let Some(bytes) = packet.load::<16>(offset) {
-            for (index, word) in words.iter_mut().enumerate() {
-                let at = index * 4;
-                *word =
-                    u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-            }
+fn mix_payload(packet: &impl Load, offset: u32, linear_end: u32, words: &mut [u32; 4]) {
+    let mut at = offset;
+    for _ in 0..PAYLOAD_STEPS {
+        if at + 16 > linear_end {
+            break;
         }
-        return words;
+        let Some(bytes) = packet.load::<16>(at) else {
+            break;
+        };
+        for index in 0..4 {
+            let from = index * 4;
+            let word = [
+                bytes[from],
+                bytes[from + 1],
+                bytes[from + 2],
+                bytes[from + 3],
+            ];
+            words[index] = mix(words[index], u32::from_ne_bytes(word));
+        }
+        at += 16;
     }
-    for index in 0..3u32 {
-        let at = offset + index * 4;
+    if at == offset + PAYLOAD_STEPS * 16 {
+        return;
+    }
+    for index in 0..3 {
         if at + 4 > linear_end {
             break;
         }
-        if let Some(bytes) = packet.load::<4>(at) {
-            words[index as usize] = u32::from_ne_bytes(bytes);
-        }
+        let Some(bytes) = packet.load::<4>(at) else {
+            break;
+        };
+        words[index] = mix(words[index], u32::from_ne_bytes(bytes));
+        at += 4;
     }
-    words
+}
+
+/// Multiplicative mixing, invertible in either argument, so that a difference in one word of the
+/// payload is never lost.
+#[inline(always)]
+fn mix(state: u32, word: u32) -> u32 {
+    (state ^ word).wrapping_mul(0x9e37_79b1).rotate_left(15)
 }

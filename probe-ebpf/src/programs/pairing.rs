@@ -21,14 +21,26 @@ pub fn remember<const LINK: usize>(skb: *mut __sk_buff, generation: u32) -> u32 
     if parse_headers::<LINK>(skb, &mut headers) != PARSED {
         return 0;
     }
-    let Some(print) = fingerprint(&buffer, &headers, buffer.linear_length()) else {
+    let mut print = Fingerprint::default();
+    if take_print(skb, buffer.linear_length(), &headers, &mut print) == 0 {
         return 0;
-    };
+    }
     store(&print, &headers, generation)
 }
 
+/// Out of line, like the parser, so that their stacks never stand on one another.
+#[inline(never)]
+fn take_print(
+    skb: *mut __sk_buff,
+    linear_length: u32,
+    headers: &Headers,
+    print: &mut Fingerprint,
+) -> u32 {
+    u32::from(fingerprint(&Buffer { skb }, headers, linear_length, print))
+}
+
 /// A live fingerprint of another source makes both useless: it is marked, so that neither pairs.
-#[inline(always)]
+#[inline(never)]
 fn store(print: &Fingerprint, headers: &Headers, generation: u32) -> u32 {
     let now = jiffies();
     let mut before = Before {

@@ -283,13 +283,8 @@ unsafe fn may_look(record: *mut WireRecord) -> bool {
 
 #[inline(never)]
 fn print_packet(start: *const u8, linear: u32, headers: &Headers, out: &mut Fingerprint) -> u32 {
-    match fingerprint(&Packet { start, linear }, headers, linear) {
-        Some(print) => {
-            *out = print;
-            0
-        }
-        None => 1,
-    }
+    let found = fingerprint(&Packet { start, linear }, headers, linear, out);
+    u32::from(!found)
 }
 
 #[inline(always)]
