@@ -4,6 +4,9 @@
 //! [`Lab::program`]), because the faults worth testing are those where the two differ. The lab ends
 //! when it is dropped, also when a test panics, and on SIGINT, SIGTERM and SIGHUP.
 
+mod lookup;
+mod wiring;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,19 +15,20 @@ use trace_schema::objects::ObjectRow;
 
 use crate::bpf;
 use crate::cgroups;
-use crate::command::{feed, ip_batch};
 use crate::config::{Config, Datapath};
 use crate::error::LabError;
 use crate::identity::{random_hex, random_uid};
 use crate::netfilter;
-use crate::network::{self, FABRIC, OUTSIDE_NAME, pod_place};
+use crate::network::{self, OUTSIDE_NAME, pod_place};
 use crate::objects;
 use crate::ownership::{forget, watch_signals};
 use crate::place::Place;
 use crate::recorder::Recorder;
 use crate::routing::Routing;
 use crate::state::{self, LabState, PlaceState, namespace_name, sweep_orphans, teardown};
-use crate::topology::{self, Dual, EGRESS, Family, Node, OUTSIDE, Pod, SERVICE, STRAY};
+use crate::topology::{self, Dual, EGRESS, Family, Node, OUTSIDE, Pod};
+
+pub use wiring::Queue;
 
 /// A running cluster; dropping it removes it.
 #[derive(Debug)]
@@ -50,17 +54,6 @@ pub struct Placement {
     pub gateway: String,
     /// Source address that they get there; none leaves them as they are.
     pub snat: Option<IpAddr>,
-}
-
-/// A token-bucket queue on a node's uplink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Queue {
-    /// Rate, kilobits a second.
-    pub rate_kbit: u32,
-    /// Bytes that may leave at once.
-    pub burst_bytes: u32,
-    /// Bytes that may wait; what comes on top is dropped.
-    pub limit_bytes: u32,
 }
 
 #[derive(Debug)]
@@ -125,96 +118,6 @@ impl Lab {
     /// What it was made from.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// A pod, as a place to run things.
-    ///
-    /// # Panics
-    /// When the configuration has no pod of that name.
-    pub fn pod(&self, name: &str) -> &Place {
-        &self.find_pod(name).place
-    }
-
-    /// Addresses of a pod.
-    ///
-    /// # Panics
-    /// When the configuration has no pod of that name.
-    pub fn pod_address(&self, name: &str) -> Dual {
-        self.find_pod(name).pod.address
-    }
-
-    /// `namespace/name` of a pod.
-    ///
-    /// # Panics
-    /// When the configuration has no pod of that name.
-    pub fn qualified_name(&self, pod: &str) -> String {
-        let config = &self.find_pod(pod).pod.config;
-        format!("{}/{}", config.namespace, config.name)
-    }
-
-    /// Kubernetes UID of a pod.
-    ///
-    /// # Panics
-    /// When the configuration has no pod of that name.
-    pub fn pod_uid(&self, name: &str) -> &str {
-        &self.find_pod(name).uid
-    }
-
-    /// A node, as a place to run things.
-    ///
-    /// # Panics
-    /// When there is no node of that name.
-    pub fn node(&self, name: &str) -> &Place {
-        let Some(place) = self.node_places.get(name) else {
-            panic!("the lab has no node `{name}`");
-        };
-        place
-    }
-
-    /// Names of the nodes.
-    pub fn node_names(&self) -> Vec<&'static str> {
-        self.nodes.iter().map(|node| node.name).collect()
-    }
-
-    /// Addresses of a node: what its pods' packets leave with when no policy takes them.
-    ///
-    /// # Panics
-    /// When there is no node of that name.
-    pub fn node_address(&self, name: &str) -> Dual {
-        let Some(node) = self.nodes.iter().find(|node| node.name == name) else {
-            panic!("the lab has no node `{name}`");
-        };
-        node.address
-    }
-
-    /// The host outside.
-    pub fn outside(&self) -> &Place {
-        &self.outside
-    }
-
-    /// Addresses of the host outside.
-    pub fn outside_address(&self) -> Dual {
-        OUTSIDE
-    }
-
-    /// The addresses that the policy demands.
-    pub fn egress_address(&self) -> Dual {
-        EGRESS
-    }
-
-    /// Other addresses of the pool, which no policy names.
-    pub fn stray_address(&self) -> Dual {
-        STRAY
-    }
-
-    /// Virtual addresses of the service.
-    pub fn service_address(&self) -> Dual {
-        SERVICE
-    }
-
-    /// The cgroup of a node's pods, for a probe.
-    pub fn kubepods(&self, node: &str) -> PathBuf {
-        self.node_root(node).join(self.config.cgroups.kubepods())
     }
 
     /// Every version of every object so far.
@@ -309,35 +212,6 @@ impl Lab {
         Ok(())
     }
 
-    /// Cuts a node off from the fabric, as when its machine dies, or joins it again.
-    pub fn set_connected(&self, node: &str, connected: bool) -> Result<(), LabError> {
-        let fabric = network::open(&self.id, FABRIC)?;
-        let state = if connected { "up" } else { "down" };
-        ip_batch(Some(&fabric), &format!("link set {node} {state}\n"))
-    }
-
-    /// Routes a pod's own addresses from the outside host to a node, so that packets that leave
-    /// untranslated are answered.
-    pub fn route_back(&self, pod: &str, node: &str) -> Result<(), LabError> {
-        let (pod, node) = (self.pod_address(pod), self.node_address(node));
-        let lines = format!(
-            "route replace {}/32 via {}\nroute replace {}/128 via {}\n",
-            pod.v4, node.v4, pod.v6, node.v6
-        );
-        ip_batch(Some(self.outside.namespace()), &lines)
-    }
-
-    /// Puts a queue that drops on a node's uplink.
-    pub fn limit_uplink(&self, node: &str, queue: Queue) -> Result<(), LabError> {
-        let mut command = std::process::Command::new("tc");
-        command.args(["-n", self.node(node).namespace().name(), "-batch", "-"]);
-        let line = format!(
-            "qdisc replace dev eth0 root tbf rate {}kbit burst {} limit {}\n",
-            queue.rate_kbit, queue.burst_bytes, queue.limit_bytes
-        );
-        feed(command, &line).map(|_| ())
-    }
-
     fn build(id: String, config: Config) -> Result<Self, LabError> {
         let nodes = topology::nodes();
         let pods = topology::pods(&config.pods).map_err(|pod| LabError::Output {
@@ -420,60 +294,6 @@ impl Lab {
             self.recorder.put(object)?;
         }
         Ok(())
-    }
-
-    /// Gives an address to one node and takes it from the one that had it.
-    fn assign(&mut self, address: IpAddr, node: &str) -> Result<(), LabError> {
-        if self
-            .assigned
-            .get(&address)
-            .is_some_and(|holder| holder == node)
-        {
-            return Ok(());
-        }
-        let length = if address.is_ipv4() { 32 } else { 128 };
-        if let Some(holder) = self.assigned.remove(&address) {
-            let line = format!("addr del {address}/{length} dev eth0\n");
-            ip_batch(Some(self.node(&holder).namespace()), &line)?;
-        }
-        let nodad = if address.is_ipv4() { "" } else { " nodad" };
-        let place = self.node(node);
-        ip_batch(
-            Some(place.namespace()),
-            &format!("addr add {address}/{length} dev eth0{nodad}\n"),
-        )?;
-        let link_address = place.namespace().run(|| {
-            // Only sysfs of the caller's network is mounted; the kernel's list is per thread.
-            nix::ifaddrs::getifaddrs().ok()?.find_map(|interface| {
-                (interface.interface_name == "eth0")
-                    .then_some(interface.address?)
-                    .and_then(|address| address.as_link_addr()?.addr())
-            })
-        })?;
-        let link_address = link_address
-            .unwrap_or_default()
-            .map(|byte| format!("{byte:02x}"));
-        // What the new holder's gratuitous ARP or neighbour advertisement does.
-        let line = format!(
-            "neigh replace {address} lladdr {} dev eth0 nud reachable\n",
-            link_address.join(":")
-        );
-        ip_batch(Some(self.outside.namespace()), &line)?;
-        self.assigned.insert(address, node.to_owned());
-        Ok(())
-    }
-
-    fn find_pod(&self, name: &str) -> &LabPod {
-        let Some(pod) = self.pods.iter().find(|pod| pod.pod.config.name == name) else {
-            panic!("the lab has no pod `{name}`");
-        };
-        pod
-    }
-
-    fn node_root(&self, node: &str) -> PathBuf {
-        // system.slice/weighbridge-lab.service lies two levels below the node's root.
-        let cgroup = self.node(node).cgroup();
-        cgroup.ancestors().nth(2).unwrap_or(cgroup).to_owned()
     }
 
     fn place_states(&self) -> Vec<PlaceState> {

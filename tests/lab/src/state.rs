@@ -157,12 +157,19 @@ pub(crate) fn update(state: &LabState) -> Result<(), LabError> {
     fs::rename(&fresh, &path).map_err(LabError::file("replace", path))
 }
 
-/// Start time of a process, in clock ticks since boot.
+/// Start time of a process that runs, in clock ticks since boot.
 pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command name is in parentheses and may hold anything; field 22 counts from the pid.
     let (_, fields) = stat.rsplit_once(") ")?;
-    fields.split(' ').nth(19)?.parse().ok()
+    let fields: Vec<&str> = fields.split(' ').collect();
+    // A process that has ended stays in the table until its parent asks how.
+    let ended = matches!(fields.first(), Some(&("Z" | "X")));
+    if ended {
+        None
+    } else {
+        fields.get(19)?.parse().ok()
+    }
 }
 
 fn read(id: &str) -> Option<LabState> {
