@@ -18,7 +18,8 @@ fn print(packet: &[u8]) -> Option<Fingerprint> {
 fn print_within(packet: &[u8], linear: usize) -> Option<Fingerprint> {
     let mut headers = Headers::default();
     parse(&Bytes(packet), 0, &mut headers).expect("readable");
-    fingerprint(&Bytes(packet), &headers, linear as u32)
+    let mut print = Fingerprint::default();
+    fingerprint(&Bytes(packet), &headers, linear as u32, &mut print).then_some(print)
 }
 
 /// The same packet as it is before NAT and behind it: another source, one hop less.
@@ -100,6 +101,10 @@ fn what_tells_packets_apart_is_in_the_fingerprint() {
         udp(b"same!", 53),
         udp(b"same", 54),
         other_id,
+        // Datagrams of one protocol begin alike.
+        udp(&[[7; 63].as_slice(), b"X"].concat(), 53),
+        udp(&[[7; 63].as_slice(), b"Y"].concat(), 53),
+        udp(&[[7; 48].as_slice(), b"X", &[7; 15]].concat(), 53),
         udp(b"0123456789abcdeX", 53),
         udp(b"0123456789abcdeY", 53),
         echo(8, 1, b"ping"),
