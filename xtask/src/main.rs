@@ -3,6 +3,7 @@
 //! One file a task, each with its own `Options` and `run`. The exit code is the task's own: `demo`
 //! ends as `weighbridge` did, the others with 0 or 1; 2 says that a task could not be run at all.
 
+mod bench;
 mod build_ebpf;
 mod command;
 mod demo;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Task::Lab(options) => lab::run(options),
         Task::Test(options) => test::run(options),
         Task::Tidy(options) => tidy::run(options),
+        Task::Bench(options) => bench::run(options),
         Task::BuildEbpf(options) => build_ebpf::run(options),
     };
     outcome.unwrap_or_else(|error| {
@@ -51,6 +53,8 @@ enum Task {
     Test(test::Options),
     /// Set up, inspect or clear away the lab cluster.
     Lab(lab::Options),
+    /// Measure what the probe costs.
+    Bench(bench::Options),
     /// Build the eBPF objects, print what each program costs, and install the probe's object.
     BuildEbpf(build_ebpf::Options),
     /// Check the repository's own rules: dependency edges, file sizes, forbidden words.

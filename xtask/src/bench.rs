@@ -1,0 +1,61 @@
+//! `cargo xtask bench`: what the probe costs, as ratios and nanoseconds of this machine.
+//!
+//! Figures depend on the machine, so no test judges them. The measuring programs belong to the
+//! `e2e` package, since this one must build where the probe does not.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::build_ebpf::{self, Kind};
+use crate::command;
+use crate::setup;
+
+/// Options of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub struct Options {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(clap::Subcommand)]
+enum Bench {
+    /// Nanoseconds a packet of each program, by flows, beside a no-op and a plain hash counter.
+    HotPath(Passed),
+    /// CPU time a packet and rate under iperf3, with the probe to without, in pairs.
+    Overhead(Passed),
+}
+
+/// Options of the measuring program, passed on; `-- --help` lists them.
+#[derive(clap::Args)]
+struct Passed {
+    /// Write the figures to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<OsString>,
+    /// Further options of the measuring program.
+    #[arg(last = true)]
+    further: Vec<OsString>,
+}
+
+/// Runs the task.
+pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    setup::require_root("bench")?;
+    setup::system_programs()?;
+    let (program, passed) = match options.bench {
+        Bench::HotPath(passed) => {
+            build_ebpf::ensure(Kind::Bench)?;
+            ("hot-path", passed)
+        }
+        Bench::Overhead(passed) => {
+            command::run(&mut command::cargo(["build", "--release", "--package", "probe-user"]))?;
+            ("overhead", passed)
+        }
+    };
+    let mut cargo =
+        command::cargo(["run", "--quiet", "--package", "e2e", "--bin", program, "--"]);
+    if let Some(file) = passed.json {
+        cargo.arg("--json").arg(file);
+    }
+    cargo.args(passed.further);
+    command::run(&mut cargo)?;
+    Ok(ExitCode::SUCCESS)
+}
