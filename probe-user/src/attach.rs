@@ -61,7 +61,8 @@ impl Hooks {
             ebpf,
             wire_filter: Array::try_from(aya::maps::Map::Array(wire_filter))?,
             attached: BTreeMap::new(),
-            has_tcx: KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0)),
+            has_tcx: KernelVersion::current()
+                .is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0)),
         })
     }
 

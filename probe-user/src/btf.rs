@@ -102,18 +102,27 @@ impl Offsets {
 fn read(name: &str, base: Option<&Types>) -> Result<Types, BtfError> {
     let path = Path::new(SYSFS).join(name);
     let shown = path.display().to_string();
-    let bytes = fs::read(&path)
-        .map_err(|source| BtfError::Unreadable { path: shown.clone(), source })?;
-    Types::parse(&bytes, base).map_err(|source| BtfError::Malformed { path: shown, source })
+    let bytes = fs::read(&path).map_err(|source| BtfError::Unreadable {
+        path: shown.clone(),
+        source,
+    })?;
+    Types::parse(&bytes, base).map_err(|source| BtfError::Malformed {
+        path: shown,
+        source,
+    })
 }
 
 fn required(types: &Types, structure: &'static str, field: &'static str) -> Result<u32, BtfError> {
-    types.offset(structure, field).ok_or(BtfError::NoField { structure, field })
+    types
+        .offset(structure, field)
+        .ok_or(BtfError::NoField { structure, field })
 }
 
 fn conntrack(kernel: &Types) -> Option<ConntrackOffsets> {
     let has_module = Path::new(SYSFS).join("nf_conntrack").exists();
-    let module = has_module.then(|| read("nf_conntrack", Some(kernel)).ok()).flatten();
+    let module = has_module
+        .then(|| read("nf_conntrack", Some(kernel)).ok())
+        .flatten();
     let types = module.as_ref().unwrap_or(kernel);
     let first = types.offset("nf_conn", "tuplehash")?;
     let tuple = types.offset("nf_conntrack_tuple_hash", "tuple")?;

@@ -35,7 +35,11 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let mut sampler = Sampler::start(config.clone())?;
     let spool = Spool::open(origin(&config, &sampler)?)?;
     let batches = Batches::start(spool, config.merge_every).context("cannot start a thread")?;
-    let ready = config.ready_file.as_deref().map(ReadyFile::make).transpose()?;
+    let ready = config
+        .ready_file
+        .as_deref()
+        .map(ReadyFile::make)
+        .transpose()?;
     info!(node = %config.node, output = %config.output.display(), "ready");
 
     let outcome = sample_until_told(&config, &mut sampler, &batches, &health, &signals);
@@ -164,7 +168,10 @@ fn hooks(sampler: &Sampler, ledger: &[LedgerRow]) -> Vec<Hook> {
             (Vantage::Wire, Some(interface)) => ("wire", interface.clone()),
             _ => continue,
         };
-        let hook = Hook { vantage: vantage.to_owned(), interface };
+        let hook = Hook {
+            vantage: vantage.to_owned(),
+            interface,
+        };
         if !hooks.contains(&hook) {
             hooks.push(hook);
         }
@@ -174,13 +181,19 @@ fn hooks(sampler: &Sampler, ledger: &[LedgerRow]) -> Vec<Hook> {
 
 fn maps(ledger: &[LedgerRow]) -> Vec<MapUse> {
     let pick = |map: &str, vantage: Vantage| {
-        ledger.iter().find(|row| row.vantage == vantage).map(|row| MapUse {
-            map: map.to_owned(),
-            entries: row.map_entries.cast_unsigned(),
-            capacity: row.map_capacity.cast_unsigned(),
-        })
+        ledger
+            .iter()
+            .find(|row| row.vantage == vantage)
+            .map(|row| MapUse {
+                map: map.to_owned(),
+                entries: row.map_entries.cast_unsigned(),
+                capacity: row.map_capacity.cast_unsigned(),
+            })
     };
-    pick("flows", Vantage::Pod).into_iter().chain(pick("wire", Vantage::Wire)).collect()
+    pick("flows", Vantage::Pod)
+        .into_iter()
+        .chain(pick("wire", Vantage::Wire))
+        .collect()
 }
 
 fn report(written: Written) {
@@ -203,7 +216,9 @@ impl ReadyFile {
     fn make(path: &Path) -> anyhow::Result<Self> {
         std::fs::write(path, format!("{}\n", std::process::id()))
             .with_context(|| format!("--ready-file: cannot write {}", path.display()))?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self {
+            path: path.to_owned(),
+        })
     }
 }
 

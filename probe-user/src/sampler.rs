@@ -11,12 +11,12 @@ use std::{
 use anyhow::Context;
 use aya_log::EbpfLogger;
 use probe_abi::flow::hook;
-use tracing::{info, warn};
 use trace_schema::{
     flows::{FlowRow, NatState},
     ledger::LedgerRow,
     snat::SnatRow,
 };
+use tracing::{info, warn};
 
 use crate::{
     aggregate::{
@@ -29,13 +29,13 @@ use crate::{
     cgroups::{self, index::Index},
     clock::{self, Offset},
     config::Config,
+    drain::Maps,
     interfaces::{
         Chosen, Role,
         follow::{Change, Follow},
         netlink::Netlink,
     },
     loader::{self, Parameters, take_map},
-    drain::Maps,
 };
 
 /// Least time between two scans of the cgroup tree that unknown ids ask for.
@@ -138,12 +138,21 @@ impl Sampler {
         self.measure_clock()?;
         let drained = self.maps.collect(closed)?;
         if drained.orphans > 0 {
-            warn!(buffers = drained.orphans, "front table slots without a flow record");
+            warn!(
+                buffers = drained.orphans,
+                "front table slots without a flow record"
+            );
         }
         let end: BTreeMap<u32, Edge> = after
             .iter()
             .map(|(&index, &after)| {
-                (index, Edge { before: before.get(&index).copied().unwrap_or(after), after })
+                (
+                    index,
+                    Edge {
+                        before: before.get(&index).copied().unwrap_or(after),
+                        after,
+                    },
+                )
             })
             .collect();
         let interval = self.interval(now_ns);
@@ -200,9 +209,19 @@ impl Sampler {
 
     fn attach(&mut self, chosen: &Chosen) -> anyhow::Result<()> {
         let index = chosen.link.index;
-        let before = self.netlink.counters()?.get(&index).copied().unwrap_or_default();
+        let before = self
+            .netlink
+            .counters()?
+            .get(&index)
+            .copied()
+            .unwrap_or_default();
         self.hooks.attach(chosen)?;
-        let after = self.netlink.counters()?.get(&index).copied().unwrap_or(before);
+        let after = self
+            .netlink
+            .counters()?
+            .get(&index)
+            .copied()
+            .unwrap_or(before);
         self.edges.insert(index, Edge { before, after });
         info!(interface = %chosen.link.name, role = ?chosen.role, "hooks attached");
         Ok(())
@@ -288,7 +307,10 @@ impl Sampler {
     fn measure_clock(&mut self) -> anyhow::Result<()> {
         let offset = clock::measure()?;
         if let Some(step_ns) = offset.step_since(&self.clock) {
-            warn!(step_ns, "the machine's clock was set: times of rows before and after differ");
+            warn!(
+                step_ns,
+                "the machine's clock was set: times of rows before and after differ"
+            );
         }
         self.clock = offset;
         Ok(())
@@ -306,16 +328,24 @@ impl Sampler {
 
 /// Kernel ticks a second. The coarse clock's resolution is the tick (kernel/time/posix-timers.c).
 fn ticks_per_second() -> anyhow::Result<u32> {
-    let mut tick = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut tick = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the pointer leads to a timespec.
     let result = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut tick) };
-    anyhow::ensure!(result == 0 && tick.tv_nsec > 0, "the kernel does not tell its tick");
+    anyhow::ensure!(
+        result == 0 && tick.tv_nsec > 0,
+        "the kernel does not tell its tick"
+    );
     Ok((1_000_000_000 / tick.tv_nsec) as u32)
 }
 
 fn owner(cgroups: &mut Index, id: u64) -> Owner {
-    cgroups.get(id, Instant::now()).map_or_else(Owner::default, |cgroup| Owner {
-        pod_uid: cgroup.identity.pod_uid.clone(),
-        container_id: cgroup.identity.container_id.clone(),
-    })
+    cgroups
+        .get(id, Instant::now())
+        .map_or_else(Owner::default, |cgroup| Owner {
+            pod_uid: cgroup.identity.pod_uid.clone(),
+            container_id: cgroup.identity.container_id.clone(),
+        })
 }

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use lab::{Config, Connections, Datapath, Family, Lab, ProbeOptions, SeenConnection, ServiceConfig};
+use lab::{
+    Config, Connections, Datapath, Family, Lab, ProbeOptions, SeenConnection, ServiceConfig,
+};
 use trace_schema::snat::{Method, SnatRow, Witness};
 
 use crate::dataset;
@@ -58,15 +60,22 @@ fn connections_older_than_the_probe_through_bpf() {
 #[test]
 fn a_service_address_before_snat_is_resolved_or_unknown() {
     let dataset = tempfile::tempdir().expect("a temporary directory");
-    let service = ServiceConfig { port: 8_000, target_port: PORT };
-    let config = Config { service: Some(service), ..Config::new(Datapath::Netfilter) };
+    let service = ServiceConfig {
+        port: 8_000,
+        target_port: PORT,
+    };
+    let config = Config {
+        service: Some(service),
+        ..Config::new(Datapath::Netfilter)
+    };
     let lab = Lab::up(config).expect("a lab");
     let server = lab.start_server(PORT).expect("a server");
     let probes = start_probes(&lab, dataset.path());
     for pod in ["client", "base"] {
         for protocol in ["tcp", "udp"] {
             let address = SocketAddr::new(lab.service_address().of(Family::V4), 8_000);
-            lab.connect(&Connections::short(pod, protocol, address, 200)).expect("connections");
+            lab.connect(&Connections::short(pod, protocol, address, 200))
+                .expect("connections");
         }
     }
     probes.stop().expect("probes end well");
@@ -75,18 +84,31 @@ fn a_service_address_before_snat_is_resolved_or_unknown() {
     let rows = dataset::rows::<SnatRow>(dataset.path());
     let outcome = compare(&rows, &seen);
     outcome.report("service address");
-    assert_eq!(outcome.wrong, 0, "wrong pairings of connections to a service");
+    assert_eq!(
+        outcome.wrong, 0,
+        "wrong pairings of connections to a service"
+    );
     let by_conntrack = rows.iter().filter(|row| {
         row.method == Method::Conntrack
-            && row.pre.as_ref().is_some_and(|pre| pre.dst_address != row.post.dst_address)
+            && row
+                .pre
+                .as_ref()
+                .is_some_and(|pre| pre.dst_address != row.post.dst_address)
     });
-    assert!(by_conntrack.count() > 0, "conntrack resolved no service address");
+    assert!(
+        by_conntrack.count() > 0,
+        "conntrack resolved no service address"
+    );
 }
 
 /// Short connections, TCP and UDP, of a pod behind the gateway and of one beside it.
 fn check_short(datapath: Datapath, family: Family, random_ports: bool) {
     let dataset = tempfile::tempdir().expect("a temporary directory");
-    let config = Config { family, random_ports, ..Config::new(datapath) };
+    let config = Config {
+        family,
+        random_ports,
+        ..Config::new(datapath)
+    };
     let lab = Lab::up(config).expect("a lab");
     let server = lab.start_server(PORT).expect("a server");
     let probes = start_probes(&lab, dataset.path());
@@ -107,10 +129,18 @@ fn check_short(datapath: Datapath, family: Family, random_ports: bool) {
     probes.stop().expect("probes end well");
     let seen = server.seen().expect("the server's log");
     let outcome = compare(&dataset::rows::<SnatRow>(dataset.path()), &seen);
-    assert_eq!(outcome.connections, sent.len(), "the server did not see every connection");
+    assert_eq!(
+        outcome.connections,
+        sent.len(),
+        "the server did not see every connection"
+    );
     outcome.report(&format!("{} {family:?} short", datapath.name()));
     assert_eq!(outcome.wrong, 0, "wrong pairings");
-    assert!(outcome.share() >= PAIRED, "only {} of connections paired", outcome.share());
+    assert!(
+        outcome.share() >= PAIRED,
+        "only {} of connections paired",
+        outcome.share()
+    );
     if datapath == Datapath::Netfilter {
         assert!(outcome.agreeing > 0, "conntrack witnessed nothing");
     }
@@ -134,7 +164,11 @@ fn check_old(datapath: Datapath) {
     }
     std::thread::sleep(Duration::from_secs(3));
     let opened = server.seen().expect("the server's log").len();
-    assert_eq!(opened as u32, 2 * OPEN, "not every connection was open before the probe");
+    assert_eq!(
+        opened as u32,
+        2 * OPEN,
+        "not every connection was open before the probe"
+    );
     let probes = start_probes(&lab, dataset.path());
     for client in clients {
         client.finish().expect("the client ends well");
@@ -144,12 +178,19 @@ fn check_old(datapath: Datapath) {
     let outcome = compare(&dataset::rows::<SnatRow>(dataset.path()), &seen);
     outcome.report(&format!("{} older than the probe", datapath.name()));
     assert_eq!(outcome.wrong, 0, "wrong pairings");
-    assert!(outcome.share() >= PAIRED, "only {} of connections paired", outcome.share());
+    assert!(
+        outcome.share() >= PAIRED,
+        "only {} of connections paired",
+        outcome.share()
+    );
 }
 
 fn start_probes(lab: &Lab, dataset: &Path) -> lab::Probes {
-    lab.start_probes(&ProbeOptions::new(dataset::binary("weighbridge-probe"), dataset))
-        .expect("probes on every node")
+    lab.start_probes(&ProbeOptions::new(
+        dataset::binary("weighbridge-probe"),
+        dataset,
+    ))
+    .expect("probes on every node")
 }
 
 /// What holding pairings against the server's log gave.
@@ -185,9 +226,15 @@ fn compare(rows: &[SnatRow], seen: &[SeenConnection]) -> Outcome {
             .or_default()
             .insert(connection.peer);
     }
-    let mut outcome = Outcome { connections: truth.len(), ..Outcome::default() };
+    let mut outcome = Outcome {
+        connections: truth.len(),
+        ..Outcome::default()
+    };
     let mut paired: HashSet<(&str, SocketAddr)> = HashSet::new();
-    for row in rows.iter().filter(|row| row.post.dst_port == i32::from(PORT)) {
+    for row in rows
+        .iter()
+        .filter(|row| row.post.dst_port == i32::from(PORT))
+    {
         *outcome.methods.entry(row.method).or_default() += 1;
         let Some(pre) = &row.pre else { continue };
         let source = socket(&pre.src_address, pre.src_port);

@@ -46,12 +46,16 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             ("hot-path", passed)
         }
         Bench::Overhead(passed) => {
-            command::run(&mut command::cargo(["build", "--release", "--package", "probe-user"]))?;
+            command::run(&mut command::cargo([
+                "build",
+                "--release",
+                "--package",
+                "probe-user",
+            ]))?;
             ("overhead", passed)
         }
     };
-    let mut cargo =
-        command::cargo(["run", "--quiet", "--package", "e2e", "--bin", program, "--"]);
+    let mut cargo = command::cargo(["run", "--quiet", "--package", "e2e", "--bin", program, "--"]);
     if let Some(file) = passed.json {
         cargo.arg("--json").arg(file);
     }

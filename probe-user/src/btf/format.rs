@@ -36,7 +36,10 @@ pub struct Types {
 /// What is kept of a type.
 #[derive(Clone, Debug)]
 enum Kind {
-    Composite { size: u32, members: Vec<Member> },
+    Composite {
+        size: u32,
+        members: Vec<Member>,
+    },
     /// A typedef or qualifier of another type.
     Alias(u32),
     Other,
@@ -74,7 +77,9 @@ pub enum FormatError {
 impl Types {
     /// Parses a kernel's BTF, or a module's on top of its kernel's.
     pub fn parse(bytes: &[u8], base: Option<&Self>) -> Result<Self, FormatError> {
-        let magic = bytes.get(..2).map(|two| u16::from_ne_bytes([two[0], two[1]]));
+        let magic = bytes
+            .get(..2)
+            .map(|two| u16::from_ne_bytes([two[0], two[1]]));
         if magic != Some(MAGIC) {
             return Err(FormatError::Magic);
         }
@@ -82,13 +87,16 @@ impl Types {
         let section = |at: usize| -> Result<&[u8], FormatError> {
             let start = header + word(bytes, at)? as usize;
             let length = word(bytes, at + 4)? as usize;
-            bytes.get(start..start + length).ok_or(FormatError::Short { at: start })
+            bytes
+                .get(start..start + length)
+                .ok_or(FormatError::Short { at: start })
         };
         let (types, strings) = (section(8)?, section(16)?);
         // Type 0 is void and stands in no file.
-        let mut parsed = base
-            .cloned()
-            .unwrap_or_else(|| Self { types: vec![Kind::Other], ..Self::default() });
+        let mut parsed = base.cloned().unwrap_or_else(|| Self {
+            types: vec![Kind::Other],
+            ..Self::default()
+        });
         parsed.strings.extend_from_slice(strings);
         let mut at = 0;
         while at < types.len() {
@@ -107,16 +115,22 @@ impl Types {
     /// Size of a structure in bytes.
     pub fn size(&self, structure: &str) -> Option<u32> {
         let ids = self.by_name.get(structure)?;
-        ids.iter().rev().find_map(|&id| match self.types.get(id as usize) {
-            Some(Kind::Composite { size, members }) if !members.is_empty() => Some(*size),
-            _ => None,
-        })
+        ids.iter()
+            .rev()
+            .find_map(|&id| match self.types.get(id as usize) {
+                Some(Kind::Composite { size, members }) if !members.is_empty() => Some(*size),
+                _ => None,
+            })
     }
 
     fn offset_in(&self, id: u32, path: &str) -> Option<u32> {
-        let (name, rest) = path.split_once('.').map_or((path, None), |(n, r)| (n, Some(r)));
+        let (name, rest) = path
+            .split_once('.')
+            .map_or((path, None), |(n, r)| (n, Some(r)));
         let (bits, type_id) = self.member(id, name, DEEPEST)?;
-        let inner = rest.map_or(Some(0), |rest| self.offset_in(self.composite(type_id)?, rest))?;
+        let inner = rest.map_or(Some(0), |rest| {
+            self.offset_in(self.composite(type_id)?, rest)
+        })?;
         Some(bits / 8 + inner)
     }
 
@@ -162,7 +176,13 @@ impl Types {
                 let members = (0..count)
                     .map(|index| self.read_member(bytes, body + index * 12, has_bitfields))
                     .collect::<Result<_, _>>()?;
-                (Kind::Composite { size: size_or_type, members }, count * 12)
+                (
+                    Kind::Composite {
+                        size: size_or_type,
+                        members,
+                    },
+                    count * 12,
+                )
             }
             KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_TYPE_TAG => {
                 (Kind::Alias(size_or_type), 0)
@@ -173,10 +193,18 @@ impl Types {
             KIND_DATASEC | KIND_ENUM64 => (Kind::Other, count * 12),
             // Pointers, forwards, restrict, functions and floats have no more than the head.
             2 | 7 | 11 | 12 | 16 => (Kind::Other, 0),
-            kind => return Err(FormatError::Kind { id: self.types.len(), kind }),
+            kind => {
+                return Err(FormatError::Kind {
+                    id: self.types.len(),
+                    kind,
+                });
+            }
         };
         if matches!(parsed, Kind::Composite { .. }) && !name.is_empty() {
-            self.by_name.entry(name).or_default().push(self.types.len() as u32);
+            self.by_name
+                .entry(name)
+                .or_default()
+                .push(self.types.len() as u32);
         }
         self.types.push(parsed);
         Ok(12 + length)
@@ -192,13 +220,20 @@ impl Types {
         Ok(Member {
             name: self.string(word(bytes, at)?),
             type_id: word(bytes, at + 4)?,
-            bit_offset: if has_bitfields { offset & 0x00ff_ffff } else { offset },
+            bit_offset: if has_bitfields {
+                offset & 0x00ff_ffff
+            } else {
+                offset
+            },
         })
     }
 
     fn string(&self, at: u32) -> String {
         let rest = self.strings.get(at as usize..).unwrap_or_default();
-        let end = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(rest.len());
         String::from_utf8_lossy(&rest[..end]).into_owned()
     }
 }
@@ -218,9 +253,15 @@ mod tests {
     fn damage_is_an_error_and_never_a_panic() {
         let whole = std::fs::read("/sys/kernel/btf/vmlinux").expect("kernel BTF");
         assert!(matches!(Types::parse(b"", None), Err(FormatError::Magic)));
-        assert!(matches!(Types::parse(&[0; 64], None), Err(FormatError::Magic)));
+        assert!(matches!(
+            Types::parse(&[0; 64], None),
+            Err(FormatError::Magic)
+        ));
         for length in [2, 8, 23, 24, 1000, whole.len() / 2] {
-            assert!(Types::parse(&whole[..length], None).is_err(), "{length} bytes parsed");
+            assert!(
+                Types::parse(&whole[..length], None).is_err(),
+                "{length} bytes parsed"
+            );
         }
     }
 }

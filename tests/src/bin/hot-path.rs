@@ -59,9 +59,15 @@ struct Figure {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    anyhow::ensure!(nix::unistd::geteuid().is_root(), "root is needed to load eBPF programs: use sudo");
+    anyhow::ensure!(
+        nix::unistd::geteuid().is_root(),
+        "root is needed to load eBPF programs: use sudo"
+    );
     let object = std::fs::read(&options.object).with_context(|| {
-        format!("cannot read {}: run `cargo xtask build-ebpf`", options.object.display())
+        format!(
+            "cannot read {}: run `cargo xtask build-ebpf`",
+            options.object.display()
+        )
     })?;
     let mut figures = Vec::new();
     for flows in FLOWS {
@@ -151,7 +157,11 @@ fn test_run<P>(program: &P, packet: &[u8]) -> anyhow::Result<f64>
 where
     P: for<'a> TestRun<Opts<'a> = TestRunOptions<'a>>,
 {
-    let options = TestRunOptions { data_in: Some(packet), repeat: RUNS, ..TestRunOptions::new() };
+    let options = TestRunOptions {
+        data_in: Some(packet),
+        repeat: RUNS,
+        ..TestRunOptions::new()
+    };
     let started = Instant::now();
     program.test_run(options)?;
     // The kernel reports whole nanoseconds; the call's own time over many runs is finer.
@@ -195,7 +205,9 @@ fn run_time(ebpf: &mut Ebpf) -> anyhow::Result<(Duration, u64)> {
 }
 
 fn follow(ebpf: &mut Ebpf, index: u32) -> anyhow::Result<()> {
-    let map = ebpf.map_mut("WIRE_FILTER").context("the object has no wire filter")?;
+    let map = ebpf
+        .map_mut("WIRE_FILTER")
+        .context("the object has no wire filter")?;
     let mut filter: aya::maps::Array<_, u64> = aya::maps::Array::try_from(map)?;
     filter.set(index >> 6, 1u64 << (index & 63), 0)?;
     Ok(())
@@ -215,7 +227,15 @@ impl Veth {
         ip(&["addr", "add", "10.254.0.1/24", "dev", near])?;
         ip(&["link", "set", near, "up"])?;
         ip(&["link", "set", far, "up"])?;
-        ip(&["neigh", "add", "10.254.0.2", "lladdr", "02:00:00:00:00:02", "dev", near])?;
+        ip(&[
+            "neigh",
+            "add",
+            "10.254.0.2",
+            "lladdr",
+            "02:00:00:00:00:02",
+            "dev",
+            near,
+        ])?;
         Ok(Self)
     }
 
@@ -269,9 +289,14 @@ fn median(samples: &[f64]) -> f64 {
 }
 
 fn print(figures: &[Figure]) {
-    println!("{:<26} {:>7} {:>12} {:>14}", "program", "flows", "ns a packet", "net of no-op");
+    println!(
+        "{:<26} {:>7} {:>12} {:>14}",
+        "program", "flows", "ns a packet", "net of no-op"
+    );
     for figure in figures {
-        let net = figure.ns_net_of_noop.map_or_else(|| "-".to_owned(), |net| format!("{net:.1}"));
+        let net = figure
+            .ns_net_of_noop
+            .map_or_else(|| "-".to_owned(), |net| format!("{net:.1}"));
         println!(
             "{:<26} {:>7} {:>12.1} {:>14}",
             figure.program, figure.flows, figure.ns_per_packet, net

@@ -57,8 +57,16 @@ struct Load {
 }
 
 const LOADS: [Load; 2] = [
-    Load { name: "udp 64 B", arguments: &["-u", "-b", "0", "-l", "64"], payload: 64.0 },
-    Load { name: "tcp", arguments: &[], payload: 1448.0 },
+    Load {
+        name: "udp 64 B",
+        arguments: &["-u", "-b", "0", "-l", "64"],
+        payload: 64.0,
+    },
+    Load {
+        name: "tcp",
+        arguments: &[],
+        payload: 1448.0,
+    },
 ];
 
 /// What one run gave.
@@ -83,7 +91,10 @@ struct Ratio {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    anyhow::ensure!(nix::unistd::geteuid().is_root(), "root is needed for namespaces and eBPF");
+    anyhow::ensure!(
+        nix::unistd::geteuid().is_root(),
+        "root is needed for namespaces and eBPF"
+    );
     anyhow::ensure!(
         options.probe.is_file(),
         "{} is not there: cargo build --release -p probe-user",
@@ -113,20 +124,48 @@ impl<'a> Bench<'a> {
     fn new(options: &'a Options) -> anyhow::Result<Self> {
         let [near, far] = [format!("{NAME}-a"), format!("{NAME}-b")];
         for name in [&near, &far] {
-            let _ = Command::new("ip").args(["netns", "del", name]).stderr(Stdio::null()).status();
+            let _ = Command::new("ip")
+                .args(["netns", "del", name])
+                .stderr(Stdio::null())
+                .status();
             ip(&["netns", "add", name])?;
         }
-        ip(&["link", "add", "up0", "netns", &near, "type", "veth", "peer", "up1", "netns", &far])?;
-        ip(&["-n", &near, "addr", "add", &format!("{CLIENT}/24"), "dev", "up0"])?;
-        ip(&["-n", &far, "addr", "add", &format!("{SERVER}/24"), "dev", "up1"])?;
+        ip(&[
+            "link", "add", "up0", "netns", &near, "type", "veth", "peer", "up1", "netns", &far,
+        ])?;
+        ip(&[
+            "-n",
+            &near,
+            "addr",
+            "add",
+            &format!("{CLIENT}/24"),
+            "dev",
+            "up0",
+        ])?;
+        ip(&[
+            "-n",
+            &far,
+            "addr",
+            "add",
+            &format!("{SERVER}/24"),
+            "dev",
+            "up1",
+        ])?;
         ip(&["-n", &near, "link", "set", "up0", "up"])?;
         ip(&["-n", &far, "link", "set", "up1", "up"])?;
         let cgroup = cgroup2()?.join(NAME);
         fs::create_dir_all(&cgroup)
             .with_context(|| format!("cannot make the cgroup {}", cgroup.display()))?;
-        let server = inside(&far, "iperf3").args(["-s"]).stdout(Stdio::null()).spawn()?;
+        let server = inside(&far, "iperf3")
+            .args(["-s"])
+            .stdout(Stdio::null())
+            .spawn()?;
         thread::sleep(Duration::from_millis(300));
-        Ok(Self { options, cgroup, server })
+        Ok(Self {
+            options,
+            cgroup,
+            server,
+        })
     }
 
     fn measure(&self, load: &Load) -> anyhow::Result<Vec<Ratio>> {
@@ -137,7 +176,11 @@ impl<'a> Bench<'a> {
             let with_first = pairs.len() % 2 == 1;
             let first = self.run(load, with_first)?;
             let second = self.run(load, !with_first)?;
-            pairs.push(if with_first { (second, first) } else { (first, second) });
+            pairs.push(if with_first {
+                (second, first)
+            } else {
+                (first, second)
+            });
             let cpu = ratio(load, "CPU ns a packet", &pairs, |run| run.cpu_ns_per_packet);
             eprintln!(
                 "{}: {} pairs, CPU ratio {:.4} [{:.4}, {:.4}]",
@@ -157,11 +200,15 @@ impl<'a> Bench<'a> {
         let probe = with_probe.then(|| Probe::start(self)).transpose()?;
         let seconds = self.options.seconds.to_string();
         let mut client = inside(&format!("{NAME}-a"), "iperf3");
-        client.args(["-c", SERVER, "-t", &seconds, "-J"]).args(load.arguments);
+        client
+            .args(["-c", SERVER, "-t", &seconds, "-J"])
+            .args(load.arguments);
         in_cgroup(&mut client, &self.cgroup);
         let before = busy_ns()?;
         let started = Instant::now();
-        let output = client.output().context("cannot run iperf3: apt-get install iperf3")?;
+        let output = client
+            .output()
+            .context("cannot run iperf3: apt-get install iperf3")?;
         let elapsed = started.elapsed().as_secs_f64();
         let busy = busy_ns()? - before;
         drop(probe);
@@ -174,7 +221,10 @@ impl<'a> Bench<'a> {
             .find_map(|key| report["end"][*key]["bytes"].as_f64())
             .context("iperf3 says nothing of what it sent")?;
         let packets = sent / load.payload;
-        Ok(Run { cpu_ns_per_packet: busy / packets, packets_per_s: packets / elapsed })
+        Ok(Run {
+            cpu_ns_per_packet: busy / packets,
+            packets_per_s: packets / elapsed,
+        })
     }
 }
 
@@ -213,10 +263,16 @@ impl Probe {
             if let Some(status) = child.try_wait()? {
                 anyhow::bail!("the probe ended with {status}");
             }
-            anyhow::ensure!(started.elapsed().as_secs() < 20, "the probe was not ready in time");
+            anyhow::ensure!(
+                started.elapsed().as_secs() < 20,
+                "the probe was not ready in time"
+            );
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(Self { child, _dataset: dataset })
+        Ok(Self {
+            child,
+            _dataset: dataset,
+        })
     }
 }
 
@@ -231,7 +287,10 @@ impl Drop for Probe {
 /// A program in a network namespace. nsenter, since `ip netns exec` hides the cgroup mount.
 fn inside(namespace: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("nsenter");
-    command.arg(format!("--net=/var/run/netns/{namespace}")).arg("--").arg(program);
+    command
+        .arg(format!("--net=/var/run/netns/{namespace}"))
+        .arg("--")
+        .arg(program);
     command
 }
 
@@ -259,7 +318,11 @@ fn cgroup2() -> anyhow::Result<PathBuf> {
 /// while the rest of /proc/stat may be sampled.
 fn busy_ns() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/stat")?;
-    let cpus = stat.lines().skip(1).take_while(|line| line.starts_with("cpu")).count() as f64;
+    let cpus = stat
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with("cpu"))
+        .count() as f64;
     let fields: Vec<f64> = stat
         .lines()
         .next()
@@ -275,15 +338,20 @@ fn busy_ns() -> anyhow::Result<f64> {
 }
 
 fn ip(arguments: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new("ip").args(arguments).status().context("apt-get install iproute2")?;
+    let status = Command::new("ip")
+        .args(arguments)
+        .status()
+        .context("apt-get install iproute2")?;
     anyhow::ensure!(status.success(), "ip {} failed", arguments.join(" "));
     Ok(())
 }
 
 /// Geometric mean of the pairs' ratios, with its t interval.
 fn ratio(load: &Load, figure: &str, pairs: &[(Run, Run)], of: impl Fn(&Run) -> f64) -> Ratio {
-    let logs: Vec<f64> =
-        pairs.iter().map(|(without, with)| (of(with) / of(without)).ln()).collect();
+    let logs: Vec<f64> = pairs
+        .iter()
+        .map(|(without, with)| (of(with) / of(without)).ln())
+        .collect();
     let n = logs.len() as f64;
     let mean = logs.iter().sum::<f64>() / n;
     let half = if logs.len() < 2 {
@@ -292,9 +360,8 @@ fn ratio(load: &Load, figure: &str, pairs: &[(Run, Run)], of: impl Fn(&Run) -> f
         let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (n - 1.0);
         t95(n - 1.0) * (variance / n).sqrt()
     };
-    let average = |side: fn(&(Run, Run)) -> Run| {
-        pairs.iter().map(|pair| of(&side(pair))).sum::<f64>() / n
-    };
+    let average =
+        |side: fn(&(Run, Run)) -> Run| pairs.iter().map(|pair| of(&side(pair))).sum::<f64>() / n;
     Ratio {
         load: load.name.to_owned(),
         figure: figure.to_owned(),
