@@ -12,9 +12,12 @@ use aya::{
     Ebpf,
     maps::{Array, MapData},
     programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, LinkOrder,
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Link, LinkOrder,
         SchedClassifier, TcAttachType,
-        tc::{NlOptions, SchedClassifierLinkId, TcAttachOptions, TcHandle, qdisc_add_clsact},
+        tc::{
+            NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcHandle,
+            qdisc_add_clsact,
+        },
     },
     util::KernelVersion,
 };
@@ -28,14 +31,33 @@ use crate::{
 /// Priority of our filter where tcx is not to be had: the first.
 const PRIORITY: u16 = 1;
 /// Handle of our filter: "wb" in ASCII, so that a later start knows its own.
-const HANDLE: u16 = 0x7762;
+pub const HANDLE: u16 = 0x7762;
+
+/// How programs come to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcPath {
+    /// tcx links, which go with the process.
+    Tcx,
+    /// Filters on the clsact qdisc, which stay until they are taken off.
+    Netlink,
+}
+
+impl TcPath {
+    /// The running kernel's: tcx came with 6.6.
+    pub fn of_kernel() -> Self {
+        match KernelVersion::current() {
+            Ok(kernel) if kernel >= KernelVersion::new(6, 6, 0) => Self::Tcx,
+            _ => Self::Netlink,
+        }
+    }
+}
 
 /// The hooks that are attached.
 pub struct Hooks {
     ebpf: Ebpf,
     wire_filter: Array<MapData, u64>,
     attached: BTreeMap<u32, Attached>,
-    has_tcx: bool,
+    path: TcPath,
 }
 
 struct Attached {
@@ -56,13 +78,12 @@ pub enum Followers {
 
 impl Hooks {
     /// Takes the loaded programs; nothing is attached yet.
-    pub fn new(ebpf: Ebpf, wire_filter: MapData) -> anyhow::Result<Self> {
+    pub fn new(ebpf: Ebpf, wire_filter: MapData, path: TcPath) -> anyhow::Result<Self> {
         Ok(Self {
             ebpf,
             wire_filter: Array::try_from(aya::maps::Map::Array(wire_filter))?,
             attached: BTreeMap::new(),
-            has_tcx: KernelVersion::current()
-                .is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0)),
+            path,
         })
     }
 
@@ -152,7 +173,7 @@ impl Hooks {
         if other_filters {
             return Followers::Some;
         }
-        if !self.has_tcx {
+        if self.path == TcPath::Netlink {
             return Followers::None;
         }
         match SchedClassifier::query_tcx(&attached.interface, TcAttachType::Egress) {
@@ -165,7 +186,7 @@ impl Hooks {
     /// Puts ours back at the head where another program went before it. Returns the interfaces on
     /// which that was needed.
     pub fn keep_first(&mut self) -> anyhow::Result<Vec<String>> {
-        if !self.has_tcx {
+        if self.path == TcPath::Netlink {
             return Ok(Vec::new());
         }
         let mut moved = Vec::new();
@@ -185,12 +206,15 @@ impl Hooks {
                 if self.is_first(&interface, name, kind) {
                     continue;
                 }
-                // The new link first, so that no packet passes unseen; those that both see in
-                // between are the price, and the move is logged and counted by the caller.
+                // The kernel takes a program only once a chain, so the old link has to go first. The
+                // few packets that pass in between are missing, and the books show it.
+                if let Some(attached) = self.attached.get_mut(&index) {
+                    let (_, old) = attached.links.remove(position);
+                    let _ = program::<SchedClassifier>(&mut self.ebpf, name)?.detach(old);
+                }
                 let id = self.attach_classifier(&interface, name, kind)?;
                 if let Some(attached) = self.attached.get_mut(&index) {
-                    let (_, old) = std::mem::replace(&mut attached.links[position], (name, id));
-                    let _ = program::<SchedClassifier>(&mut self.ebpf, name)?.detach(old);
+                    attached.links.insert(position, (name, id));
                 }
                 moved.push(interface.clone());
             }
@@ -240,16 +264,18 @@ impl Hooks {
         name: &'static str,
         kind: TcAttachType,
     ) -> anyhow::Result<SchedClassifierLinkId> {
-        let options = if self.has_tcx {
-            TcAttachOptions::TcxOrder(LinkOrder::first())
-        } else {
-            // It fails where clsact is there already, which is as good.
-            let _ = qdisc_add_clsact(interface);
-            TcAttachOptions::Netlink(NlOptions {
-                priority: PRIORITY,
-                handle: TcHandle::new(0, HANDLE),
-                ..NlOptions::default()
-            })
+        let options = match self.path {
+            TcPath::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
+            TcPath::Netlink => {
+                // It fails where clsact is there already, which is as good.
+                let _ = qdisc_add_clsact(interface);
+                take_off_leftover(interface, kind);
+                TcAttachOptions::Netlink(NlOptions {
+                    priority: PRIORITY,
+                    handle: TcHandle::new(0, HANDLE),
+                    ..NlOptions::default()
+                })
+            }
         };
         program::<SchedClassifier>(&mut self.ebpf, name)?
             .attach_with_options(interface, kind, options)
@@ -274,6 +300,14 @@ impl Hooks {
                 let _ = found.detach(id);
             }
         }
+    }
+}
+
+/// Takes off the filter that a killed probe left under our handle; mostly there is none.
+fn take_off_leftover(interface: &str, kind: TcAttachType) {
+    let handle = TcHandle::new(0, HANDLE);
+    if let Ok(leftover) = SchedClassifierLink::attached(interface, kind, PRIORITY, handle, None) {
+        let _ = leftover.detach();
     }
 }
 

@@ -1,10 +1,8 @@
-//! Two clocks as one: the kernel's monotonic nanoseconds and UTC microseconds, and kernel ticks.
+//! Two clocks as one: the kernel's monotonic nanoseconds and UTC microseconds.
 //!
 //! It holds the arithmetic, which is pure, and one function that reads the machine's clocks. It
 //! refuses to hide that UTC was stepped: the caller learns by how much. `bpf_ktime_get_ns` reads
 //! `CLOCK_MONOTONIC`, so one offset, measured at each interval, serves every time of it.
-
-pub mod ticks;
 
 use std::time::Duration;
 

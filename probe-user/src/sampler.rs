@@ -25,7 +25,7 @@ use crate::{
         flow_rows,
         wire::WireLog,
     },
-    attach::{Followers, Hooks},
+    attach::{self, Followers, Hooks, TcPath},
     cgroups::{self, index::Index},
     clock::{self, Offset},
     config::Config,
@@ -99,7 +99,7 @@ impl Sampler {
             .to_owned();
         let clock = clock::measure()?;
         let mut sampler = Self {
-            hooks: Hooks::new(ebpf, wire_filter)?,
+            hooks: Hooks::new(ebpf, wire_filter, TcPath::of_kernel())?,
             cgroups: Index::new(root.clone(), LEAST_SCAN_GAP),
             wire_log: WireLog::default(),
             tick_ns: 1_000_000_000 / u64::from(ticks_per_second),
@@ -260,7 +260,13 @@ impl Sampler {
         self.interfaces = chosen
             .iter()
             .map(|chosen| {
-                let egress_nat = match self.hooks.followers(chosen.link.index, false) {
+                // Legacy filters run behind tcx programs as well.
+                let other_filters = chosen.role == Role::Uplink
+                    && self
+                        .netlink
+                        .has_other_egress_filters(chosen.link.index, attach::HANDLE)
+                        .unwrap_or(true);
+                let egress_nat = match self.hooks.followers(chosen.link.index, other_filters) {
                     Followers::None => NatState::Post,
                     Followers::Some | Followers::Unknown => NatState::Undetermined,
                 };

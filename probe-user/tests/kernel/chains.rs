@@ -1,0 +1,201 @@
+//! Chains of programs: ours is first, others stay, and nothing of ours stays behind.
+
+use aya::programs::{Link, LinkOrder, SchedClassifier, TcAttachType, tc::TcAttachOptions};
+use probe_user::{
+    attach::{Followers, HANDLE, TcPath},
+    interfaces::netlink::Netlink,
+    loader::program,
+};
+
+use crate::place::{Programs, add_filter, in_namespace, send, sh};
+
+/// Another's program on `near`'s egress: one of our own object's, loaded a second time.
+fn attach_other(other: &mut Programs, order: LinkOrder) {
+    program::<SchedClassifier>(other.hooks.ebpf_mut(), "uplink_egress")
+        .expect("a program")
+        .attach_with_options(
+            "near",
+            TcAttachType::Egress,
+            TcAttachOptions::TcxOrder(order),
+        )
+        .expect("a tcx link");
+}
+
+fn id(programs: &mut Programs) -> u32 {
+    let found = program::<SchedClassifier>(programs.hooks.ebpf_mut(), "uplink_egress");
+    found
+        .expect("a program")
+        .info()
+        .expect("its description")
+        .id()
+}
+
+/// Programs of the egress chain in their order.
+fn chain() -> Vec<u32> {
+    let (_, programs) =
+        SchedClassifier::query_tcx("near", TcAttachType::Egress).expect("a tcx chain");
+    programs
+        .iter()
+        .map(aya::programs::ProgramInfo::id)
+        .collect()
+}
+
+#[test]
+fn ours_is_first_of_a_tcx_chain_and_the_others_go_on() {
+    in_namespace(|| {
+        let (mut before, mut after) = (Programs::load(TcPath::Tcx), Programs::load(TcPath::Tcx));
+        attach_other(&mut before, LinkOrder::first());
+        let mut ours = Programs::load(TcPath::Tcx);
+        let index = ours.attach("near");
+        assert_eq!(ours.hooks.followers(index, false), Followers::Some);
+        attach_other(&mut after, LinkOrder::last());
+        let order = [id(&mut ours), id(&mut before), id(&mut after)];
+        assert_eq!(chain(), order);
+        assert!(
+            ours.hooks
+                .keep_first()
+                .expect("the chain's order")
+                .is_empty()
+        );
+        send(100);
+        assert_eq!(
+            [ours.counted(), before.counted(), after.counted()],
+            [100; 3]
+        );
+
+        ours.hooks.detach_interfaces();
+        assert_eq!(chain(), order[1..]);
+        send(10);
+        assert_eq!(
+            [ours.counted(), before.counted(), after.counted()],
+            [0, 10, 10]
+        );
+    });
+}
+
+#[test]
+fn ours_comes_back_to_the_head_when_another_goes_before_it() {
+    in_namespace(|| {
+        let mut ours = Programs::load(TcPath::Tcx);
+        let index = ours.attach("near");
+        assert_eq!(ours.hooks.followers(index, false), Followers::None);
+        let mut other = Programs::load(TcPath::Tcx);
+        attach_other(&mut other, LinkOrder::first());
+        send(50);
+        assert_eq!(chain(), [id(&mut other), id(&mut ours)]);
+        assert_eq!(ours.hooks.keep_first().expect("a moved link"), ["near"]);
+        assert_eq!(chain(), [id(&mut ours), id(&mut other)]);
+        assert!(
+            ours.hooks
+                .keep_first()
+                .expect("the chain's order")
+                .is_empty()
+        );
+        assert_eq!(ours.hooks.followers(index, false), Followers::Some);
+        send(50);
+        assert_eq!([ours.counted(), other.counted()], [100; 2]);
+        let hooks = ours.hooks.attached().len();
+        assert_eq!(hooks, 2, "one at each direction");
+    });
+}
+
+/// Filters on `near`, as tc lists them.
+fn filters(direction: &str) -> String {
+    sh(&format!("tc filter show dev near {direction}"))
+}
+
+fn has_ours(direction: &str) -> bool {
+    filters(direction).contains(&format!("pref 1 bpf chain 0 handle {HANDLE:#x}"))
+}
+
+#[test]
+fn below_tcx_ours_is_the_first_filter_and_nothing_else_is_touched() {
+    in_namespace(|| {
+        sh("tc qdisc add dev near clsact");
+        let _other = add_filter(TcAttachType::Egress, 5);
+        let mut ours = Programs::load(TcPath::Netlink);
+        let index = ours.attach("near");
+        assert!(
+            has_ours("egress") && has_ours("ingress"),
+            "{}",
+            filters("egress")
+        );
+        assert!(filters("egress").find("pref 1 ") < filters("egress").find("pref 5 "));
+        assert_eq!(ours.hooks.followers(index, true), Followers::Some);
+        assert_eq!(ours.hooks.followers(index, false), Followers::None);
+        assert!(ours.hooks.keep_first().expect("nothing to do").is_empty());
+        send(100);
+        assert_eq!(ours.counted(), 100);
+
+        ours.hooks.detach_interfaces();
+        assert!(
+            !has_ours("egress") && !has_ours("ingress"),
+            "{}",
+            filters("egress")
+        );
+        assert!(
+            filters("egress").contains("pref 5 bpf chain 0 handle 0x9"),
+            "the other filter stays"
+        );
+        assert!(
+            sh("tc qdisc show dev near").contains("clsact"),
+            "the qdisc stays"
+        );
+        send(10);
+        assert_eq!(ours.counted(), 0);
+    });
+}
+
+#[test]
+fn a_filter_that_a_killed_probe_left_is_replaced() {
+    in_namespace(|| {
+        let mut killed = Programs::load(TcPath::Netlink);
+        killed.attach("near");
+        let mut ours = Programs::load(TcPath::Netlink);
+        ours.attach("near");
+        assert_eq!(
+            filters("egress").matches("handle").count(),
+            1,
+            "{}",
+            filters("egress")
+        );
+        send(20);
+        assert_eq!([ours.counted(), killed.counted()], [20, 0]);
+        ours.hooks.detach_interfaces();
+        assert!(!filters("egress").contains("bpf"), "{}", filters("egress"));
+        assert!(
+            sh("tc qdisc show dev near").contains("clsact"),
+            "the qdisc stays"
+        );
+    });
+}
+
+#[test]
+fn filters_of_others_at_the_egress_are_seen() {
+    in_namespace(|| {
+        let mut netlink = Netlink::open().expect("rtnetlink");
+        let index = crate::place::chosen("near").link.index;
+        let mut others = || {
+            netlink
+                .has_other_egress_filters(index, HANDLE)
+                .expect("a list of filters")
+        };
+        assert!(!others(), "there is no clsact");
+        sh("tc qdisc add dev near clsact");
+        assert!(!others());
+        let at_ingress = add_filter(TcAttachType::Ingress, 5);
+        assert!(!others(), "a filter at the ingress is none at the egress");
+        let mut ours = Programs::load(TcPath::Netlink);
+        ours.attach("near");
+        assert!(!others(), "ours does not count");
+        for priority in [1, 7] {
+            let other = add_filter(TcAttachType::Egress, priority);
+            assert!(others(), "priority {priority}");
+            other.detach().expect("a filter that goes");
+            assert!(!others(), "priority {priority} is gone");
+        }
+        sh("tc filter add dev near egress pref 9 protocol ip u32 match ip dst 192.0.2.0/24");
+        assert!(others(), "a filter of another kind");
+        drop(at_ingress);
+    });
+}

@@ -1,0 +1,6 @@
+//! The hooks on real interfaces and sockets, in network namespaces made for the purpose.
+
+mod chains;
+mod interfaces;
+mod place;
+mod tcp;
