@@ -272,3 +272,6 @@ fn encapsulation(interval: &Interval, vantage: Vantage, key: &Key) -> Option<Str
     };
     Some(name.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

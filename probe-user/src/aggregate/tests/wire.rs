@@ -1,0 +1,265 @@
+//! Wire flows from reading to reading: active ones make rows, those that are over are deleted.
+
+use probe_abi::wire::{WireKey, WireRecord, conntrack};
+use trace_schema::snat::{Method, Tuple, Witness};
+
+use super::interval;
+use crate::aggregate::wire::{WireLog, WireRows};
+
+const SECOND: u64 = 1_000_000_000;
+/// When the first reading is taken.
+const START_NS: u64 = 1_001 * SECOND;
+
+fn words(address: [u8; 4]) -> [u32; 4] {
+    [u32::from_ne_bytes(address), 0, 0, 0]
+}
+
+fn key() -> WireKey {
+    WireKey {
+        src: words([203, 0, 113, 9]),
+        dst: words([192, 0, 2, 7]),
+        ifindex: 2,
+        src_port: 1025u16.to_be(),
+        dst_port: 443u16.to_be(),
+        protocol: 6,
+        family: 4,
+        reserved: 0,
+    }
+}
+
+/// A flow of so many buffers, paired by fingerprint with a pod's address.
+fn record(buffers: u64, jiffies: u32) -> WireRecord {
+    WireRecord {
+        first_ns: 1_000 * SECOND,
+        buffers,
+        before_src: words([10, 244, 1, 5]),
+        before_src_port: 40_000u16.to_be(),
+        first_jiffies: 100,
+        last_jiffies: jiffies,
+        paired_after: 1,
+        tcp_flags: 0x12,
+        ..WireRecord::default()
+    }
+}
+
+/// Conntrack says the same.
+fn described(record: WireRecord) -> WireRecord {
+    WireRecord {
+        conntrack: conntrack::DESCRIBES,
+        ct_src: record.before_src,
+        ct_src_port: record.before_src_port,
+        ct_dst: words([192, 0, 2, 7]),
+        ct_dst_port: 443u16.to_be(),
+        ..record
+    }
+}
+
+fn read(log: &mut WireLog, seconds: u64, flows: &[(WireKey, WireRecord)]) -> WireRows {
+    log.advance(&interval(), START_NS + seconds * SECOND, flows)
+}
+
+fn tuple(src_address: &str, src_port: i32) -> Tuple {
+    Tuple {
+        src_address: src_address.to_owned(),
+        dst_address: "192.0.2.7".to_owned(),
+        src_port,
+        dst_port: 443,
+    }
+}
+
+#[test]
+fn a_new_flow_is_a_row_with_both_tuples() {
+    let rows = read(&mut WireLog::default(), 0, &[(key(), record(5, 125))]);
+    let [row] = &rows.rows[..] else {
+        panic!("{rows:?}")
+    };
+    assert_eq!(row.pre, Some(tuple("10.244.1.5", 40_000)));
+    assert_eq!(row.post, tuple("203.0.113.9", 1025));
+    assert_eq!(
+        (row.translated, row.method, row.witness),
+        (Some(true), Method::Fingerprint, Witness::Absent)
+    );
+    assert_eq!(
+        (row.interface.as_str(), row.protocol.as_str()),
+        ("eth0", "tcp")
+    );
+    assert_eq!((row.buffers, row.packets_until_paired), (5, Some(1)));
+    assert_eq!(
+        (row.first_seen_us, row.last_seen_us),
+        (1_000_000_000, 1_000_100_000)
+    );
+    assert_eq!(rows.buffers, [(2, 5)].into());
+    assert_eq!((rows.over.len(), rows.disagreements), (0, 0));
+}
+
+#[test]
+fn only_what_sent_since_the_last_reading_is_a_row() {
+    let mut log = WireLog::default();
+    read(&mut log, 0, &[(key(), record(5, 125))]);
+    let rows = read(&mut log, 1, &[(key(), record(8, 130))]);
+    assert_eq!((rows.rows.len(), rows.rows[0].buffers), (1, 3));
+    let rows = read(&mut log, 2, &[(key(), record(8, 130))]);
+    assert_eq!(
+        (rows.rows.len(), rows.buffers.len(), rows.over.len()),
+        (0, 0, 0)
+    );
+    let rows = read(&mut log, 3, &[(key(), record(9, 140))]);
+    assert_eq!((rows.rows.len(), rows.rows[0].buffers), (1, 1));
+}
+
+#[test]
+fn an_idle_flow_is_deleted_after_fifteen_seconds_and_a_busy_one_never() {
+    let mut log = WireLog::default();
+    for second in 0..60 {
+        let rows = read(
+            &mut log,
+            second,
+            &[(key(), record(second + 1, second as u32))],
+        );
+        assert!(rows.over.is_empty(), "busy in second {second}");
+    }
+    for second in 60..74 {
+        assert!(
+            read(&mut log, second, &[(key(), record(60, 59))])
+                .over
+                .is_empty()
+        );
+    }
+    assert_eq!(read(&mut log, 74, &[(key(), record(60, 59))]).over, [key()]);
+    // It is forgotten: should it speak again, all that the map then holds is new.
+    let rows = read(&mut log, 75, &[(key(), record(2, 900))]);
+    assert_eq!((rows.rows.len(), rows.rows[0].buffers), (1, 2));
+}
+
+#[test]
+fn a_closed_connection_is_deleted_after_two_seconds() {
+    for closing in [1, 4] {
+        let closed = WireRecord {
+            tcp_flags: 0x10 | closing,
+            ..record(5, 125)
+        };
+        let mut log = WireLog::default();
+        assert!(read(&mut log, 0, &[(key(), closed)]).over.is_empty());
+        assert!(read(&mut log, 1, &[(key(), closed)]).over.is_empty());
+        let rows = read(&mut log, 2, &[(key(), closed)]);
+        assert_eq!((rows.over.len(), rows.rows.len()), (1, 0));
+    }
+}
+
+#[test]
+fn a_port_that_is_used_anew_shows_the_new_connection() {
+    let mut log = WireLog::default();
+    read(&mut log, 0, &[(key(), record(5, 125))]);
+    let anew = WireRecord {
+        first_ns: START_NS + SECOND / 2,
+        first_jiffies: 500,
+        before_src: words([10, 244, 2, 6]),
+        before_src_port: 50_000u16.to_be(),
+        paired_after: 6,
+        restarts: 1,
+        ..record(7, 505)
+    };
+    let rows = read(&mut log, 1, &[(key(), anew)]);
+    assert_eq!(rows.rows[0].pre, Some(tuple("10.244.2.6", 50_000)));
+    assert_eq!(
+        (rows.rows[0].buffers, rows.rows[0].packets_until_paired),
+        (2, Some(6))
+    );
+    assert_eq!(rows.rows[0].first_seen_us, 1_001_500_000);
+
+    // Deleted and made again between two readings: its counts begin at nothing.
+    let rows = read(&mut log, 2, &[(key(), record(3, 600))]);
+    assert_eq!(rows.rows[0].buffers, 3);
+}
+
+#[test]
+fn witnesses_agree_or_neither_is_believed() {
+    let pairing = |record| {
+        let rows = read(&mut WireLog::default(), 0, &[(key(), record)]);
+        let row = rows.rows.into_iter().next().expect("a row");
+        (
+            row.pre,
+            row.translated,
+            row.method,
+            row.witness,
+            rows.disagreements,
+        )
+    };
+    let pre = Some(tuple("10.244.1.5", 40_000));
+    assert_eq!(
+        pairing(described(record(5, 125))),
+        (
+            pre.clone(),
+            Some(true),
+            Method::Fingerprint,
+            Witness::Agrees,
+            0
+        )
+    );
+    let by_conntrack = WireRecord {
+        paired_after: 0,
+        ..described(record(5, 125))
+    };
+    assert_eq!(
+        pairing(by_conntrack),
+        (
+            pre.clone(),
+            Some(true),
+            Method::Conntrack,
+            Witness::Absent,
+            0
+        )
+    );
+    let contradicted = WireRecord {
+        conntrack: conntrack::CONTRADICTED,
+        ..record(5, 125)
+    };
+    assert_eq!(
+        pairing(contradicted),
+        (pre, Some(true), Method::Fingerprint, Witness::Absent, 0)
+    );
+    let unpaired = WireRecord {
+        paired_after: 0,
+        ..record(5, 125)
+    };
+    assert_eq!(
+        pairing(unpaired),
+        (None, None, Method::Unpaired, Witness::Absent, 0)
+    );
+    for other in [
+        WireRecord {
+            ct_src: words([10, 244, 1, 6]),
+            ..described(record(5, 125))
+        },
+        WireRecord {
+            ct_src_port: 1,
+            ..described(record(5, 125))
+        },
+    ] {
+        assert_eq!(
+            pairing(other),
+            (None, None, Method::Unpaired, Witness::Disagrees, 1)
+        );
+    }
+}
+
+#[test]
+fn the_same_tuple_on_both_sides_is_no_translation() {
+    let own = WireRecord {
+        before_src: key().src,
+        before_src_port: key().src_port,
+        ..record(1, 1)
+    };
+    let rows = read(&mut WireLog::default(), 0, &[(key(), own)]);
+    assert_eq!(rows.rows[0].translated, Some(false));
+    let port = WireRecord {
+        before_src_port: 1026u16.to_be(),
+        ..own
+    };
+    let rows = read(&mut WireLog::default(), 0, &[(key(), port)]);
+    assert_eq!(
+        rows.rows[0].translated,
+        Some(true),
+        "another port is a translation"
+    );
+}
