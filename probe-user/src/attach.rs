@@ -128,7 +128,15 @@ impl Hooks {
         };
         let mut links = Vec::new();
         for &(name, kind) in programs {
-            links.push((name, self.attach_classifier(&link.name, name, kind)?));
+            match self.attach_classifier(&link.name, name, kind) {
+                Ok(id) => links.push((name, id)),
+                Err(error) => {
+                    // Half an interface would be counted and stand in no books.
+                    let interface = link.name.clone();
+                    self.drop_links(Attached { interface, links });
+                    return Err(error);
+                }
+            }
         }
         if chosen.role == Role::Uplink {
             self.follow_wire(link.index, true)?;

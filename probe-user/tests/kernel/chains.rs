@@ -7,7 +7,7 @@ use probe_user::{
     loader::program,
 };
 
-use crate::place::{Programs, add_filter, in_namespace, send, sh};
+use crate::place::{Programs, add_filter, chosen, in_namespace, send, sh};
 
 /// Another's program on `near`'s egress: one of our own object's, loaded a second time.
 fn attach_other(other: &mut Programs, order: LinkOrder) {
@@ -174,7 +174,7 @@ fn a_filter_that_a_killed_probe_left_is_replaced() {
 fn filters_of_others_at_the_egress_are_seen() {
     in_namespace(|| {
         let mut netlink = Netlink::open().expect("rtnetlink");
-        let index = crate::place::chosen("near").link.index;
+        let index = chosen("near").link.index;
         let mut others = || {
             netlink
                 .has_other_egress_filters(index, HANDLE)
@@ -197,5 +197,31 @@ fn filters_of_others_at_the_egress_are_seen() {
         sh("tc filter add dev near egress pref 9 protocol ip u32 match ip dst 192.0.2.0/24");
         assert!(others(), "a filter of another kind");
         drop(at_ingress);
+    });
+}
+
+#[test]
+fn where_one_direction_cannot_be_hooked_neither_is() {
+    in_namespace(|| {
+        sh("tc qdisc add dev near clsact");
+        // The first priority belongs to a filter of another kind, so that ours finds no place.
+        sh("tc filter add dev near egress pref 1 protocol ip u32 match ip dst 192.0.2.0/24");
+        let mut ours = Programs::load(TcPath::Netlink);
+        let error = ours
+            .hooks
+            .attach(&chosen("near"))
+            .expect_err("no place at the egress");
+        assert!(
+            error
+                .to_string()
+                .contains("uplink_egress to the interface near"),
+            "{error}"
+        );
+        assert!(!has_ours("ingress"), "{}", filters("ingress"));
+        assert_eq!(ours.hooks.attached(), []);
+        assert!(
+            filters("egress").contains("pref 1 u32"),
+            "the other filter stays"
+        );
     });
 }
