@@ -92,29 +92,22 @@ fn mix_payload(packet: &impl Load, offset: u32, linear_end: u32, words: &mut [u3
         let Some(bytes) = packet.load::<16>(at) else {
             break;
         };
-        for index in 0..4 {
-            let from = index * 4;
-            let word = [
-                bytes[from],
-                bytes[from + 1],
-                bytes[from + 2],
-                bytes[from + 3],
-            ];
-            words[index] = mix(words[index], u32::from_ne_bytes(word));
+        for (word, part) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+            *word = mix(*word, u32::from_ne_bytes(*part));
         }
         at += 16;
     }
     if at == offset + PAYLOAD_STEPS * 16 {
         return;
     }
-    for index in 0..3 {
+    for word in words.iter_mut().take(3) {
         if at + 4 > linear_end {
             break;
         }
         let Some(bytes) = packet.load::<4>(at) else {
             break;
         };
-        words[index] = mix(words[index], u32::from_ne_bytes(bytes));
+        *word = mix(*word, u32::from_ne_bytes(bytes));
         at += 4;
     }
 }
