@@ -37,6 +37,9 @@ const ICMPV6_ECHO_REQUEST: u16 = 128;
 
 const ACK: u8 = 16;
 
+/// When a SYN without an answer is sent again for the first time.
+const FIRST_TRY_AGAIN_US: i64 = 1_000_000;
+
 /// Splits all samples of `evidence`, in the order of keys and time.
 pub(crate) fn connections(
     evidence: &Evidence,
@@ -104,17 +107,15 @@ fn end(samples: &[Sample]) -> i64 {
         .unwrap_or(i64::MIN)
 }
 
-/// Cuts where a tuple is used again: TCP by a SYN after the handshake, others by a long pause.
-/// Repeated SYNs of a handshake that gets no answer are one connection.
+/// Cuts where a tuple is used again: TCP by a SYN after the handshake or by one that comes later
+/// than a repetition would, others by a long pause.
 fn split(protocol: Protocol, samples: Vec<Sample>) -> Vec<Vec<Sample>> {
     let mut pieces: Vec<Vec<Sample>> = Vec::new();
     for sample in samples {
         let again = pieces.last().is_none_or(|piece| {
             if protocol == Protocol::TCP {
                 i32::from(sample.tcp_flags) & SYN != 0
-                    && piece.iter().any(|before| {
-                        before.tcp_flags & ACK != 0 && before.seen.to_us < sample.seen.from_us
-                    })
+                    && (was_answered(piece, sample.seen.from_us) || comes_too_late(piece, &sample))
             } else {
                 sample.seen.from_us - end(piece) > PAUSE_US
             }
@@ -127,6 +128,21 @@ fn split(protocol: Protocol, samples: Vec<Sample>) -> Vec<Vec<Sample>> {
         }
     }
     pieces
+}
+
+fn was_answered(piece: &[Sample], before_us: i64) -> bool {
+    piece
+        .iter()
+        .any(|sample| sample.tcp_flags & ACK != 0 && sample.seen.to_us < before_us)
+}
+
+/// Whether a SYN comes later than the next try of a handshake that got no answer. Tries come after
+/// a second, then after twice the pause of before or less (RFC 6298, 2.1 and 5.5): no pause is
+/// longer than all the time before it and a second.
+fn comes_too_late(piece: &[Sample], syn: &Sample) -> bool {
+    let (start_us, end_us) = (piece[0].seen.from_us, end(piece));
+    let longest_us = (end_us - start_us + FIRST_TRY_AGAIN_US) / 2 * 3;
+    syn.seen.from_us - end_us > longest_us
 }
 
 /// Ports of pods to which somebody was seen to open a connection.

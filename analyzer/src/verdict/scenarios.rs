@@ -315,6 +315,20 @@ fn a_port_that_is_used_again_is_another_connection() {
 }
 
 #[test]
+fn a_port_of_a_handshake_without_answer_that_is_used_again_is_another_connection() {
+    let mut scene = Scene::with_policy();
+    // The next try would have come after a second.
+    scene.sends_one(tcp(40000), 1.5, 2);
+    scene.sends(tcp(40000), 4.0, 5.5);
+    scene.leaves(tcp(40000), "gateway", EGRESS_IP, 4.0, 5.5);
+    let report = scene.check(Outcome::Fail, &[Verdict::Dropped, Verdict::Ok]);
+    let spells = report.connections.unwrap();
+    assert_ne!(spells[0].connection, spells[1].connection);
+    assert_eq!(spells[0].packets, 1);
+    assert_eq!(spells[1].bytes, 2 * BYTES_PER_SECOND);
+}
+
+#[test]
 fn answers_to_others_are_not_judged() {
     let served = Conn {
         source: "10.0.1.5:80".parse().unwrap(),
