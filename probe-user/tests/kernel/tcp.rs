@@ -26,11 +26,16 @@ fn serve(ready: &mpsc::Sender<libc::pid_t>, moved: &mpsc::Receiver<()>) {
     sh("nft add table inet loss");
     sh("nft add chain inet loss arriving { type filter hook input priority 0 ; }");
     sh("nft add rule inet loss arriving tcp dport 5999 numgen random mod 50 == 0 drop");
-    let output = Command::new("iperf3")
-        .args(["-s", "-1", "-p", "5999"])
-        .output();
-    let output = output.expect("iperf3 is needed: apt-get install iperf3");
-    assert!(output.status.success(), "{output:?}");
+    // Bounded, since a test that fails sends no client.
+    // Bounded, since a test that fails sends no client.
+    let output = Command::new("timeout")
+        .args(["30", "iperf3", "-s", "-1", "-p", "5999"])
+        .output()
+        .expect("timeout is needed: apt-get install coreutils");
+    assert!(
+        output.status.success(),
+        "iperf3 is needed: apt-get install iperf3; {output:?}"
+    );
 }
 
 /// Runs an iperf3 client in a cgroup and returns its report.
