@@ -1,7 +1,9 @@
-//! What the modules share: the built programs, and rows of a dataset.
+//! What the modules share: the built programs, rows of a dataset, and what is said of it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use serde_json::Value;
 use trace_schema::{file, record::Record};
 
 /// A program of this workspace, built beside this test.
@@ -15,6 +17,20 @@ pub fn binary(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Exit code and JSON report of a subcommand of `weighbridge` on a dataset.
+pub fn weighbridge(subcommand: &str, dataset: &Path, arguments: &[&str]) -> (Option<i32>, Value) {
+    let output = Command::new(binary("weighbridge"))
+        .args([subcommand, "--format", "json", "--dataset"])
+        .arg(dataset)
+        .args(arguments)
+        .output()
+        .expect("weighbridge starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("no JSON ({error}): {stderr}"));
+    (output.status.code(), report)
 }
 
 /// Every row of a table, file by file in the order of their names.

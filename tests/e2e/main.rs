@@ -1,6 +1,7 @@
 //! End-to-end tests: the eBPF programs by test runs, and the pipeline from packets to verdicts.
 
 mod dataset;
+mod faults;
 mod pipeline;
 mod programs;
 mod truth;
