@@ -41,7 +41,7 @@ fn a_gateway_that_does_not_translate_leaks_the_pods_address() {
 
 #[test]
 fn a_gateway_that_dies_drops_until_another_takes_over() {
-    on_both_datapaths(Fault::GatewayDown, |played| {
+    check(Fault::GatewayDown, |played| {
         played.check_exit(1, &["dropped", "ok"]);
         let window = played.only_leak_window();
         assert_eq!(window["verdict"], "dropped");
@@ -55,7 +55,7 @@ fn a_gateway_that_dies_drops_until_another_takes_over() {
 
 #[test]
 fn maps_that_are_too_small_are_no_pass() {
-    on_both_datapaths(Fault::FullMap, |played| {
+    check(Fault::FullMap, |played| {
         played.check_exit(3, &["ok", "unknown"]);
         assert!(
             played.judged("ok") < played.report.seen.len() as u64,
@@ -72,7 +72,7 @@ fn maps_that_are_too_small_are_no_pass() {
 
 #[test]
 fn a_probe_that_is_killed_is_no_pass() {
-    on_both_datapaths(Fault::ProbeKilled, |played| {
+    check(Fault::ProbeKilled, |played| {
         played.check_exit(3, &["ok", "unknown"]);
         let judged = played.judged("ok") + played.judged("unknown");
         assert_eq!(judged, played.report.seen.len() as u64, "connections");
@@ -87,7 +87,7 @@ fn a_probe_that_is_killed_is_no_pass() {
 
 /// A fault in which connections leave, but not as they should.
 fn check_leak(fault: Fault, verdict: &str, node: &str, address: &str) {
-    on_both_datapaths(fault, |played| {
+    check(fault, |played| {
         let arrived_so = played
             .report
             .seen
@@ -124,20 +124,22 @@ fn check_leak(fault: Fault, verdict: &str, node: &str, address: &str) {
     });
 }
 
-/// Plays a fault on both datapaths at once and checks each.
-fn on_both_datapaths(fault: Fault, check: impl Fn(&Played) + Sync) {
+/// Plays a fault on both datapaths and checks each.
+fn check(fault: Fault, check: impl Fn(&Played) + Sync) {
+    on_both_datapaths(|datapath| check(&Played::of(fault, datapath)));
+}
+
+/// Does the same on both datapaths at once.
+pub fn on_both_datapaths(check: impl Fn(Datapath) + Sync) {
     e2e::require_root();
     std::thread::scope(|scope| {
         let threads = [Datapath::Netfilter, Datapath::Bpf].map(|datapath| {
             let check = &check;
-            (
-                datapath,
-                scope.spawn(move || check(&Played::of(fault, datapath))),
-            )
+            (datapath, scope.spawn(move || check(datapath)))
         });
         for (datapath, thread) in threads {
             if let Err(panic) = thread.join() {
-                eprintln!("{fault} on the {} datapath", datapath.name());
+                eprintln!("failed on the {} datapath", datapath.name());
                 std::panic::resume_unwind(panic);
             }
         }
