@@ -2,7 +2,10 @@
 //!
 //! It looks at the types of errors and never at their text.
 
-use crate::{cgroups, config, interfaces, privileges};
+use crate::{
+    cgroups, config, interfaces, privileges,
+    spool::{LockError, SpoolError},
+};
 
 /// Bad use: the command line, the machine or the user's rights must change.
 pub const BAD_USE: u8 = 2;
@@ -16,6 +19,10 @@ pub fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<privileges::Missing>()
             || cause.is::<interfaces::NotFound>()
             || cause.is::<cgroups::NotFound>()
+            || matches!(
+                cause.downcast_ref(),
+                Some(SpoolError::Lock(LockError::Taken { .. }))
+            )
     });
     if bad_use { BAD_USE } else { FAILURE }
 }

@@ -83,7 +83,7 @@ pub enum SpoolError {
         #[source]
         source: io::Error,
     },
-    /// This instance's lock could not be taken.
+    /// The lock of node or instance could not be taken.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The disk is full.
@@ -138,18 +138,21 @@ pub struct Spool {
     next_seq: u64,
     waiting: Vec<Waiting>,
     written: Written,
-    _lock: lock::Lock,
+    _locks: [lock::Lock; 2],
 }
 
 impl Spool {
-    /// Makes the root if need be, takes this instance's lock, and clears up after dead instances.
+    /// Makes the root if need be, takes the locks of node and instance, and clears up after dead instances.
     pub fn open(origin: Origin) -> Result<Self, SpoolError> {
         fs::create_dir_all(&origin.root).map_err(|source| SpoolError::Unusable {
             path: origin.root.clone(),
             action: "make the directory",
             source,
         })?;
-        let lock = lock::Lock::take(&origin.root, &instance_name(&origin))?;
+        let locks = [
+            lock::Lock::take_node(&origin.root, &origin.node)?,
+            lock::Lock::take(&origin.root, &instance_name(&origin))?,
+        ];
         for table in [FlowRow::TABLE, SnatRow::TABLE, LedgerRow::TABLE] {
             leftovers::clear(&origin.root, table, &origin.node)?;
         }
@@ -167,7 +170,7 @@ impl Spool {
             next_seq: 0,
             waiting: Vec::new(),
             written,
-            _lock: lock,
+            _locks: locks,
         })
     }
 

@@ -1,4 +1,5 @@
-//! Which instances of the probe are alive: each holds a lock on a file of its own.
+//! Which instances of the probe are alive: each holds a lock on a file of its own, and one on a file
+//! of its node, so that no two write of the same packets.
 //!
 //! The kernel lets go of a lock when its holder dies, however it dies, and a lock is seen from
 //! every container that shares the file system. The files are under `.probe` in the dataset's
@@ -8,16 +9,41 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use trace_schema::layout::node_folder;
 
 const FOLDER: &str = ".probe";
 
+/// How long a start waits for a lock: another one that starts looks at it for a moment, to see
+/// whether anybody holds it.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Why a lock could not be taken or looked at.
 #[derive(Debug, thiserror::Error)]
-#[error("--output: cannot lock {}; give a directory that can be written to", path.display())]
-pub struct LockError {
-    path: PathBuf,
-    #[source]
-    source: io::Error,
+pub enum LockError {
+    /// The directory cannot be used.
+    #[error("--output: cannot lock {}; give a directory that can be written to", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The refusal.
+        #[source]
+        source: io::Error,
+    },
+    /// Another probe holds it, and would count the same packets.
+    #[error(
+        "--node {node}: another probe of this node writes to {}; stop that one, or give another \
+         --output",
+        root.display()
+    )]
+    Taken {
+        /// Name of the node.
+        node: String,
+        /// Root of the dataset.
+        root: PathBuf,
+    },
 }
 
 /// A live instance. Dropped, the instance counts as dead.
@@ -28,22 +54,55 @@ pub(super) struct Lock {
 }
 
 impl Lock {
+    /// Takes the lock that tells an instance alive.
     pub(super) fn take(root: &Path, instance: &str) -> Result<Self, LockError> {
         let path = path(root, instance);
-        let failed = |source| LockError {
+        let failed = |source| LockError::Unusable {
             path: path.clone(),
             source,
         };
-        fs::create_dir_all(root.join(FOLDER)).map_err(failed)?;
-        loop {
-            let file = File::create(&path).map_err(failed)?;
-            file.try_lock().map_err(|error| failed(error.into()))?;
-            // An instance that starts now may have taken the file for a dead one's before it was
-            // locked, and removed it.
-            let locked = file.metadata().map_err(failed)?.ino();
-            if fs::metadata(&path).is_ok_and(|there| there.ino() == locked) {
-                return Ok(Self { path, _file: file });
+        match try_take(root, &path) {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(failed(io::ErrorKind::WouldBlock.into())),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Takes the lock of a node, which one instance alone may hold.
+    pub(super) fn take_node(root: &Path, node: &str) -> Result<Self, LockError> {
+        let path = path(root, &node_folder(node));
+        match try_take(root, &path) {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(LockError::Taken {
+                node: node.to_owned(),
+                root: root.to_owned(),
+            }),
+            Err(source) => Err(LockError::Unusable { path, source }),
+        }
+    }
+}
+
+/// None where somebody else holds it.
+fn try_take(root: &Path, path: &Path) -> io::Result<Option<Lock>> {
+    fs::create_dir_all(root.join(FOLDER))?;
+    let started = Instant::now();
+    loop {
+        let file = File::create(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => return Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                thread::sleep(PATIENCE / 50);
+                continue;
             }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // An instance that starts now may have taken the file for a dead one's before it was
+        // locked, and removed it.
+        let locked = file.metadata()?.ino();
+        if fs::metadata(path).is_ok_and(|there| there.ino() == locked) {
+            let path = path.to_owned();
+            return Ok(Some(Lock { path, _file: file }));
         }
     }
 }
@@ -66,7 +125,7 @@ pub(super) fn is_dead(root: &Path, instance: &str) -> bool {
 /// Removes the lock files that dead instances left.
 pub(super) fn forget_dead(root: &Path) -> Result<(), LockError> {
     let folder = root.join(FOLDER);
-    let entries = fs::read_dir(&folder).map_err(|source| LockError {
+    let entries = fs::read_dir(&folder).map_err(|source| LockError::Unusable {
         path: folder.clone(),
         source,
     })?;

@@ -270,3 +270,19 @@ fn what_a_dead_instance_left_is_cleared_and_what_a_live_one_writes_is_not() {
     assert_eq!(there(&left), 0);
     assert_eq!(read_starts(root.path()), starts);
 }
+
+#[test]
+fn one_instance_alone_writes_of_a_node() {
+    let root = tempfile::tempdir().unwrap();
+    let first = Spool::open(origin(root.path(), 1)).unwrap();
+    let refusal = Spool::open(origin(root.path(), 2)).unwrap_err();
+    let is_taken = matches!(refusal, SpoolError::Lock(LockError::Taken { .. }));
+    assert!(is_taken, "{refusal}");
+    let other = Origin {
+        node: "another".to_owned(),
+        ..origin(root.path(), 3)
+    };
+    drop(Spool::open(other).unwrap());
+    drop(first);
+    drop(Spool::open(origin(root.path(), 2)).unwrap());
+}
