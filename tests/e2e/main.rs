@@ -5,4 +5,5 @@ mod dataset;
 mod faults;
 mod pipeline;
 mod programs;
+mod survival;
 mod truth;
