@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use e2e::workspace_root;
+use lab::{Config, Connections, Datapath, Family, IperfOptions, Lab, ProbeOptions};
 
 /// Sums by name; absent where there was nothing to add up.
 type Totals = BTreeMap<String, Option<i64>>;
@@ -30,6 +31,35 @@ fn duckdb_reads_a_merged_file_as_the_files_it_came_from() {
     dataset::merge_flows(folder.path());
     assert_eq!(duckdb_totals(folder.path()), before);
     assert_same_totals(folder.path());
+}
+
+#[test]
+fn duckdb_finds_the_totals_of_what_probes_wrote() {
+    e2e::require_root();
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::up(Config::new(Datapath::Netfilter)).unwrap();
+    let server = lab.start_server(9_000).unwrap();
+    let options = ProbeOptions::new(crate::dataset::binary("weighbridge-probe"), folder.path());
+    let probes = lab.start_probes(&options).unwrap();
+    for (pod, protocol) in [("client", "tcp"), ("base", "udp")] {
+        let load = Connections::short(pod, protocol, server.socket(Family::V4), 200);
+        lab.connect(&load).unwrap();
+    }
+    lab.iperf3(&IperfOptions::tcp("client", 1)).unwrap();
+    probes.stop().unwrap();
+    lab.write_objects(folder.path()).unwrap();
+    assert_same_totals(folder.path());
+    // What a probe is about to write is not there yet.
+    let totals = duckdb_totals(folder.path());
+    let dates = std::fs::read_dir(folder.path().join("flows")).unwrap();
+    for date in dates {
+        let half = date
+            .unwrap()
+            .path()
+            .join("node=worker/.1-0-0-9.parquet.tmp");
+        std::fs::write(half, "PAR1").unwrap();
+    }
+    assert_eq!(duckdb_totals(folder.path()), totals);
 }
 
 /// Asks DuckDB and the reader the same questions of a dataset; panics where an answer differs or a
