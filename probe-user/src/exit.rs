@@ -2,10 +2,7 @@
 //!
 //! It looks at the types of errors and never at their text.
 
-use crate::{
-    cgroups, config, interfaces, privileges,
-    spool::{LockError, SpoolError},
-};
+use crate::{cgroups, config, interfaces, privileges, spool::SpoolError};
 
 /// Bad use: the command line, the machine or the user's rights must change.
 pub const BAD_USE: u8 = 2;
@@ -21,7 +18,7 @@ pub fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<cgroups::NotFound>()
             || matches!(
                 cause.downcast_ref(),
-                Some(SpoolError::Lock(LockError::Taken { .. }))
+                Some(SpoolError::Unusable { .. } | SpoolError::Lock(_))
             )
     });
     if bad_use { BAD_USE } else { FAILURE }

@@ -19,7 +19,7 @@ use crate::{
     clock,
     config::Config,
     health::{Health, Hook, MapUse, Server, Stats},
-    sampler::{Sample, Sampler},
+    sampler::{self, Sample, Sampler},
     spool::{Interval, Origin, Spool, Written},
 };
 
@@ -32,8 +32,9 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .metrics_listen
         .map(|address| Server::start(address, Arc::clone(&health)))
         .transpose()?;
+    // Before anything is attached: where rows cannot be written, nothing is counted.
+    let spool = Spool::open(origin(&config)?)?;
     let mut sampler = Sampler::start(config.clone())?;
-    let spool = Spool::open(origin(&config, &sampler)?)?;
     let batches = Batches::start(spool, config.merge_every).context("cannot start a thread")?;
     let ready = config
         .ready_file
@@ -115,11 +116,11 @@ fn wait(signals: &SigSet, limit: Duration) -> anyhow::Result<Option<Signal>> {
     }
 }
 
-fn origin(config: &Config, sampler: &Sampler) -> anyhow::Result<Origin> {
+fn origin(config: &Config) -> anyhow::Result<Origin> {
     Ok(Origin {
         root: config.output.clone(),
         node: config.node.clone(),
-        boot_id: sampler.boot_id().to_owned(),
+        boot_id: sampler::boot_id()?,
         instance: clock::monotonic_ns().context("cannot read the clock")?,
         clock: "UTC = CLOCK_MONOTONIC + an offset measured at each interval's end; \
                 last_seen to one kernel tick"

@@ -93,10 +93,7 @@ impl Sampler {
             .ok();
         let maps = Maps::take(&mut ebpf)?;
         let wire_filter = take_map(&mut ebpf, "WIRE_FILTER")?;
-        let boot_id = std::fs::read_to_string(BOOT_ID)
-            .with_context(|| format!("cannot read {BOOT_ID}"))?
-            .trim()
-            .to_owned();
+        let boot_id = boot_id()?;
         let clock = clock::measure()?;
         let mut sampler = Self {
             hooks: Hooks::new(ebpf, wire_filter, TcPath::of_kernel())?,
@@ -195,11 +192,6 @@ impl Sampler {
     /// Detaches from interfaces, which below kernel 6.6 would otherwise outlive the process.
     pub fn stop(&mut self) {
         self.hooks.detach_interfaces();
-    }
-
-    /// The kernel's boot id.
-    pub fn boot_id(&self) -> &str {
-        &self.boot_id
     }
 
     /// Hooks that are attached, as (program, interface).
@@ -330,6 +322,13 @@ impl Sampler {
         }
         news
     }
+}
+
+/// The kernel's boot id: new at each start of the machine.
+pub fn boot_id() -> anyhow::Result<String> {
+    let text =
+        std::fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?;
+    Ok(text.trim().to_owned())
 }
 
 /// Kernel ticks a second. The coarse clock's resolution is the tick (kernel/time/posix-timers.c).
