@@ -1,5 +1,6 @@
 //! End-to-end tests: the eBPF programs by test runs, and the pipeline from packets to verdicts.
 
+mod bad_input;
 mod books;
 mod dataset;
 mod faults;
