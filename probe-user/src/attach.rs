@@ -114,7 +114,7 @@ impl Hooks {
     /// Attaches the hooks of one interface.
     pub fn attach(&mut self, chosen: &Chosen) -> anyhow::Result<()> {
         let link = &chosen.link;
-        let programs: &[(&str, TcAttachType)] = match (chosen.role, link.is_ethernet) {
+        let programs: &[(&str, TcAttachType)] = match (chosen.role, link.link_header_bytes > 0) {
             (Role::Uplink, true) => &[
                 ("uplink_ingress", TcAttachType::Ingress),
                 ("uplink_egress", TcAttachType::Egress),
@@ -220,14 +220,27 @@ impl Hooks {
                     let (_, old) = attached.links.remove(position);
                     let _ = program::<SchedClassifier>(&mut self.ebpf, name)?.detach(old);
                 }
-                let id = self.attach_classifier(&interface, name, kind)?;
-                if let Some(attached) = self.attached.get_mut(&index) {
-                    attached.links.insert(position, (name, id));
-                }
                 moved.push(interface.clone());
+                match self.attach_classifier(&interface, name, kind) {
+                    Ok(id) => {
+                        if let Some(attached) = self.attached.get_mut(&index) {
+                            attached.links.insert(position, (name, id));
+                        }
+                    }
+                    // All or none: the caller attaches it anew.
+                    Err(_) => {
+                        self.forget(index)?;
+                        break;
+                    }
+                }
             }
         }
         Ok(moved)
+    }
+
+    /// Whether every hook of an interface is attached.
+    pub fn is_attached(&self, index: u32) -> bool {
+        self.attached.contains_key(&index)
     }
 
     /// How many hooks are attached, as (program, interface) pairs.
@@ -263,7 +276,9 @@ impl Hooks {
             .program(name)
             .and_then(|ours| ours.info().ok())
             .map(|info| info.id());
-        programs.first().is_none_or(|first| Some(first.id()) == own)
+        programs
+            .first()
+            .is_some_and(|first| Some(first.id()) == own)
     }
 
     fn attach_classifier(

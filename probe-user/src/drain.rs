@@ -137,9 +137,32 @@ impl Maps {
         Ok(drained)
     }
 
-    /// Deletes wire flows that are over.
-    pub fn delete_wire(&self, keys: &[WireKey]) -> anyhow::Result<()> {
-        delete_all(self.wire.fd().as_fd(), keys).context("cannot delete wire flows")
+    /// Deletes wire flows that are over, but for those that have sent again since `read`.
+    pub fn delete_wire(
+        &self,
+        over: &[WireKey],
+        read: &[(WireKey, WireRecord)],
+    ) -> anyhow::Result<()> {
+        if over.is_empty() {
+            return Ok(());
+        }
+        let map = self.wire.fd().as_fd();
+        let (keys, records) = lookup_all::<WireKey, WireRecord>(map, 1, None, usize::MAX)
+            .context("cannot read the wire flows")?;
+        let now: HashMap<WireKey, u64> = keys
+            .into_iter()
+            .zip(records.into_iter().map(|record| record.buffers))
+            .collect();
+        let then: HashMap<WireKey, u64> = read
+            .iter()
+            .map(|(key, record)| (*key, record.buffers))
+            .collect();
+        let silent: Vec<WireKey> = over
+            .iter()
+            .filter(|key| now.get(*key) == then.get(*key))
+            .copied()
+            .collect();
+        delete_all(map, &silent).context("cannot delete wire flows")
     }
 }
 

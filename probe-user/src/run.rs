@@ -49,7 +49,15 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let (written, finished) = batches.finish();
     report(written);
     outcome?;
-    finished.context("not everything was written")
+    finished.context("not everything was written")?;
+    anyhow::ensure!(
+        written.lost_rows == 0,
+        "{} rows of {} intervals were lost on their way to {}: a faster disk, or a longer --interval",
+        written.lost_rows,
+        written.lost_intervals,
+        config.output.display()
+    );
+    Ok(())
 }
 
 fn sample_until_told(

@@ -4,7 +4,7 @@
 //! [`crate::run`] to say.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -33,7 +33,7 @@ use crate::{
     interfaces::{
         Chosen, Role,
         follow::{Change, Follow},
-        netlink::Netlink,
+        netlink::{Counters, Netlink},
     },
     loader::{self, Parameters, take_map},
 };
@@ -60,7 +60,8 @@ pub struct Sampler {
     clock: Offset,
     start_us: i64,
     misses: HashMap<u8, u64>,
-    is_first: bool,
+    /// Interfaces that were hooked in the interval that is open.
+    fresh: BTreeSet<u32>,
 }
 
 /// What an interval gave.
@@ -104,7 +105,7 @@ impl Sampler {
             edges: BTreeMap::new(),
             interfaces: BTreeMap::new(),
             misses: HashMap::new(),
-            is_first: true,
+            fresh: BTreeSet::new(),
             config,
             boot_id,
             maps,
@@ -128,9 +129,9 @@ impl Sampler {
     /// Ends the interval that is open and begins the next.
     pub fn close_interval(&mut self) -> anyhow::Result<Sample> {
         self.cgroups.scan(Instant::now());
-        let before = self.netlink.counters()?;
+        let before = self.counters();
         let closed = self.maps.flip()?;
-        let after = self.netlink.counters()?;
+        let after = self.counters();
         let now_ns = clock::monotonic_ns()?;
         self.measure_clock()?;
         let drained = self.maps.collect(closed)?;
@@ -154,7 +155,7 @@ impl Sampler {
             .collect();
         let interval = self.interval(now_ns);
         let wire = self.wire_log.advance(&interval, now_ns, &drained.wire);
-        self.maps.delete_wire(&wire.over)?;
+        self.maps.delete_wire(&wire.over, &drained.wire)?;
         let cgroups = &mut self.cgroups;
         let flows = flow_rows(&interval, &drained, |id| owner(cgroups, id));
         let misses = self.new_misses();
@@ -165,7 +166,7 @@ impl Sampler {
                 start: &self.edges,
                 end: &end,
                 hooks: &self.hook_places(),
-                is_first: self.is_first,
+                fresh: &self.fresh,
                 wire_buffers: &wire.buffers,
                 disagreements: wire.disagreements,
                 ring_drops: 0,
@@ -175,9 +176,12 @@ impl Sampler {
             },
         );
         self.edges = end;
-        self.is_first = false;
+        self.fresh.clear();
         self.start_us = interval.end_us;
-        self.follow_interfaces()?;
+        // What was counted is handed out whatever becomes of the interfaces.
+        if let Err(error) = self.follow_interfaces() {
+            warn!("cannot follow the interfaces, will try again: {error:#}");
+        }
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
@@ -215,6 +219,7 @@ impl Sampler {
             .copied()
             .unwrap_or(before);
         self.edges.insert(index, Edge { before, after });
+        self.fresh.insert(index);
         info!(interface = %chosen.link.name, role = ?chosen.role, "hooks attached");
         Ok(())
     }
@@ -224,11 +229,8 @@ impl Sampler {
         let survey = self.netlink.survey()?;
         for change in self.follow.step(&survey) {
             match change {
-                Change::Appeared(chosen) => {
-                    if let Err(error) = self.attach(&chosen) {
-                        warn!("cannot follow {}: {error:#}", chosen.link.name);
-                    }
-                }
+                // Attached below, like those that could not be before.
+                Change::Appeared(_) => {}
                 Change::Gone(chosen) => {
                     info!(interface = %chosen.link.name, "interface gone");
                     self.edges.remove(&chosen.link.index);
@@ -238,6 +240,13 @@ impl Sampler {
                     info!(%from, to = %to.link.name, "interface renamed");
                     self.hooks.rename(to.link.index, &to.link.name);
                 }
+            }
+        }
+        for chosen in self.follow.chosen().to_vec() {
+            if !self.hooks.is_attached(chosen.link.index)
+                && let Err(error) = self.attach(&chosen)
+            {
+                warn!("cannot follow {}: {error:#}", chosen.link.name);
             }
         }
         for interface in self.hooks.keep_first()? {
@@ -275,7 +284,9 @@ impl Sampler {
     /// Hook codes with the interface index, for the ledger.
     fn hook_places(&self) -> Vec<(u8, u32)> {
         let mut places = vec![(hook::POD_EGRESS, 0), (hook::POD_INGRESS, 0)];
-        for chosen in self.follow.chosen() {
+        // A hook that could not be attached has no row: nobody was watching there.
+        let watched = |chosen: &&Chosen| self.hooks.is_attached(chosen.link.index);
+        for chosen in self.follow.chosen().iter().filter(watched) {
             let index = chosen.link.index;
             match chosen.role {
                 Role::Uplink => places.extend([
@@ -287,6 +298,14 @@ impl Sampler {
             }
         }
         places
+    }
+
+    /// The kernel's counters; none where they cannot be had, and then the books say so.
+    fn counters(&mut self) -> BTreeMap<u32, Counters> {
+        self.netlink.counters().unwrap_or_else(|error| {
+            warn!("no interface counters at the edge of this interval: {error}");
+            BTreeMap::new()
+        })
     }
 
     fn interval(&self, now_ns: u64) -> Interval {

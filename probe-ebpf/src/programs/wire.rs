@@ -18,15 +18,19 @@ use probe_ebpf::{
     fingerprint::fingerprint,
     packet::{
         Headers, Load, QUICK4_LENGTH, QUICK4_TCP_DATA_OFFSET, QUICK4_TCP_LENGTH, QUICK6_LENGTH,
-        QUICK6_TCP_DATA_OFFSET, QUICK6_TCP_LENGTH, Quick4, Quick6, parse, protocol, tcp_flags,
+        QUICK6_TCP_DATA_OFFSET, QUICK6_TCP_LENGTH, Quick4, Quick6, Refused, parse, protocol,
+        tcp_flags,
     },
 };
 
 use super::{
-    buffer::{is_tunnel_port, jiffies},
+    buffer::{NON_IP, PARSED, UNPARSED, is_tunnel_port, jiffies},
     loss::lose_pairing,
     maps::{CONTROL, FINGERPRINTS, WIRE, WIRE_FILTER, parameter},
 };
+
+/// How far two CPUs' readings of the tick counter may be apart.
+const CLOCK_SLACK_TICKS: u32 = 8;
 
 /// The kernel's sk_buff, of which only addresses are taken at offsets found in BTF.
 #[derive(Clone, Copy)]
@@ -114,8 +118,13 @@ fn is_followed(ifindex: u32) -> bool {
 #[inline(always)]
 fn look(skb: Skb, ifindex: u32, packet: Packet) {
     let mut headers = Headers::default();
-    if read_headers(packet.start, packet.linear, &mut headers) != 0 || is_tunnel(&headers) {
-        return;
+    match read_headers(packet.start, packet.linear, &mut headers) {
+        PARSED if !is_tunnel(&headers) => {}
+        UNPARSED => {
+            lose_pairing(ifindex, u32::from(reason::IP_UNPARSED), generation());
+            return;
+        }
+        _ => return,
     }
     let key = WireKey {
         src: headers.src,
@@ -156,7 +165,7 @@ fn read_headers(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
     // SAFETY: the helper writes at most as many bytes as there are, and faults safely.
     let result = unsafe { bpf_probe_read_kernel(bytes.as_mut_ptr().cast(), length, start.cast()) };
     if result != 0 {
-        return 1;
+        return UNPARSED;
     }
     // SAFETY: both views are plain integers, packed, and no longer than the bytes.
     let (four, six) = unsafe {
@@ -176,7 +185,7 @@ fn read_headers(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
         if headers.protocol == protocol::TCP {
             headers.tcp_flags = bytes[QUICK4_TCP_DATA_OFFSET + 1];
         }
-        return 0;
+        return PARSED;
     }
     if six.applies() && length >= QUICK6_TCP_LENGTH as u32 {
         headers.src = six.src;
@@ -189,14 +198,18 @@ fn read_headers(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
         if headers.protocol == protocol::TCP {
             headers.tcp_flags = bytes[QUICK6_TCP_DATA_OFFSET + 1];
         }
-        return 0;
+        return PARSED;
     }
     parse_packet(start, linear, headers)
 }
 
 #[inline(never)]
 fn parse_packet(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
-    u32::from(parse(&Packet { start, linear }, 0, headers).is_err())
+    match parse(&Packet { start, linear }, 0, headers) {
+        Ok(()) => PARSED,
+        Err(Refused::NonIp) => NON_IP,
+        Err(Refused::Unparsed) => UNPARSED,
+    }
 }
 
 #[inline(never)]
@@ -242,10 +255,11 @@ unsafe fn advance(skb: Skb, packet: Packet, headers: &Headers, record: *mut Wire
                 (*record).first_jiffies = now;
             }
         }
-        if (*record).paired_after != 0 || !may_look(record) {
+        let is_paired = (*record).paired_after != 0;
+        if !may_look(record, is_paired) {
             return;
         }
-        if (*record).conntrack != conntrack::DESCRIBES {
+        if !is_paired && (*record).conntrack != conntrack::DESCRIBES {
             read_conntrack(skb, headers, record);
         }
         let mut print = Fingerprint::default();
@@ -255,9 +269,10 @@ unsafe fn advance(skb: Skb, packet: Packet, headers: &Headers, record: *mut Wire
     }
 }
 
-/// Takes one of the epoch's look-ups.
+/// Takes one of the epoch's look-ups. A flow that is paired gets one, so that a port which a NAT
+/// gave to another connection meanwhile shows.
 #[inline(always)]
-unsafe fn may_look(record: *mut WireRecord) -> bool {
+unsafe fn may_look(record: *mut WireRecord, is_paired: bool) -> bool {
     let epoch = match CONTROL.get_ptr(0) {
         // SAFETY: the control map's only element always exists.
         Some(control) => unsafe { core::ptr::read_volatile(&raw const (*control).epoch) },
@@ -270,7 +285,7 @@ unsafe fn may_look(record: *mut WireRecord) -> bool {
             (*record).lookups = 0;
         }
         let lookups = (*record).lookups + 1;
-        if lookups > LOOKUPS_PER_EPOCH {
+        if lookups > LOOKUPS_PER_EPOCH || is_paired && lookups > 1 {
             return false;
         }
         (*record).lookups = lookups;
@@ -294,12 +309,25 @@ unsafe fn pair(print: &Fingerprint, record: *mut WireRecord, now: u32, buffers: 
     };
     // SAFETY: as in `pairing::store`.
     let before: Before = unsafe { *known };
-    let age = now.wrapping_sub(before.jiffies);
-    if before.ambiguous != 0 || age as i32 > parameter!(FINGERPRINT_LIFE_TICKS) as i32 {
+    // Another CPU may have stored it a tick after this one read the counter.
+    let age = now
+        .wrapping_sub(before.jiffies)
+        .wrapping_add(CLOCK_SLACK_TICKS);
+    if before.ambiguous != 0 || age > parameter!(FINGERPRINT_LIFE_TICKS) + CLOCK_SLACK_TICKS {
         return;
     }
     // SAFETY: the caller vouches for the record.
     unsafe {
+        if (*record).paired_after != 0 {
+            if (*record).before_src == before.src && (*record).before_src_port == before.src_port {
+                return;
+            }
+            // Another connection left as this one did: what was known ends here.
+            (*record).restarts += 1;
+            (*record).conntrack = conntrack::ABSENT;
+            (*record).first_ns = bpf_ktime_get_ns();
+            (*record).first_jiffies = now;
+        }
         (*record).before_src = before.src;
         (*record).before_src_port = before.src_port;
         (*record).paired_after = buffers as u32;

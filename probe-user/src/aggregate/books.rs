@@ -1,6 +1,6 @@
 //! The ledger: one row for each hook, whether anything passed it or not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use probe_abi::{
     flow::{FlowRecord, hook},
@@ -31,8 +31,8 @@ pub struct Sources<'a> {
     pub end: &'a BTreeMap<u32, Edge>,
     /// Hooks that are attached: hook code and interface index (0 at the pod hooks).
     pub hooks: &'a [(u8, u32)],
-    /// Whether this is the first interval: then the start's edge is uncertain as well.
-    pub is_first: bool,
+    /// Interfaces that were hooked in this interval: there the start's edge is uncertain as well.
+    pub fresh: &'a BTreeSet<u32>,
     /// Buffers at the wire, by interface index.
     pub wire_buffers: &'a HashMap<u32, u64>,
     /// Disagreements between the witnesses, counted as ambiguous.
@@ -151,7 +151,7 @@ fn kernel(row: &mut LedgerRow, code: u8, index: u32, sources: &Sources<'_>) {
         )
     };
     let mut boundary = width(end);
-    if sources.is_first {
+    if sources.fresh.contains(&index) {
         let opening = width(start);
         boundary = (boundary.0 + opening.0, boundary.1 + opening.1);
     }

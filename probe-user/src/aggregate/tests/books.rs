@@ -1,6 +1,6 @@
 //! The ledger: one row a hook, what it counted, what the kernel says, what was lost.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use probe_abi::{
     flow::{FlowKey6, FlowRecord, hook},
@@ -98,6 +98,9 @@ fn rows(
     )
 }
 
+/// No interface was hooked in the interval.
+static SETTLED: BTreeSet<u32> = BTreeSet::new();
+
 fn sources<'a>(
     start: &'a BTreeMap<u32, Edge>,
     end: &'a BTreeMap<u32, Edge>,
@@ -108,7 +111,7 @@ fn sources<'a>(
         start,
         end,
         hooks: &HOOKS,
-        is_first: false,
+        fresh: &SETTLED,
         wire_buffers,
         disagreements: 0,
         ring_drops: 0,
@@ -221,8 +224,9 @@ fn the_kernels_counters_stand_beside_with_the_width_of_the_edges() {
 fn the_first_interval_is_uncertain_at_both_ends() {
     let (start, end) = (edge(90, 100), edge(150, 153));
     let (wire, misses) = (HashMap::new(), HashMap::new());
+    let fresh = [2].into();
     let sources = Sources {
-        is_first: true,
+        fresh: &fresh,
         ..sources(&start, &end, &wire, &misses)
     };
     let rows = ledger_rows(&interval(), &Drained::default(), &sources);
