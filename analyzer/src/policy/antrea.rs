@@ -93,10 +93,7 @@ pub(super) fn decide(
     if cluster.excepts(destination) {
         return bypass(Vec::new(), BypassReason::AgentException);
     }
-    let realised: Vec<_> = rules
-        .iter()
-        .filter(|rule| rule.outcome != Outcome::NotRealised)
-        .collect();
+    let realised: Vec<_> = rules.iter().filter(|rule| rule.is_realised()).collect();
     if realised.is_empty() {
         return bypass(policies, BypassReason::NotRealised);
     }
@@ -155,6 +152,11 @@ fn choose(rules: &[&Arc<Rule>]) -> Answer {
 }
 
 impl Rule {
+    /// Whether the Egress has an address.
+    pub(super) fn is_realised(&self) -> bool {
+        self.outcome != Outcome::NotRealised
+    }
+
     fn address(&self) -> Option<IpAddr> {
         match &self.outcome {
             Outcome::Exit { address, .. } | Outcome::Lost { address, .. } => Some(*address),

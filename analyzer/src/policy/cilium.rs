@@ -133,6 +133,11 @@ impl Rule {
 }
 
 impl Routes {
+    /// The policies that take the pod.
+    pub(super) fn policies(&self) -> impl Iterator<Item = &PolicyRef> {
+        self.rules.iter().map(|rule| &rule.policy)
+    }
+
     /// The map's entries for one pod.
     pub(super) fn new(rules: Vec<Arc<Rule>>, endpoint_uid: Option<String>) -> Self {
         let mut trie = DestinationTrie::default();

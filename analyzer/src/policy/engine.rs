@@ -13,8 +13,8 @@ use super::lints;
 use super::rules::{self, Epochs};
 use super::subject::Subject;
 use super::{
-    BypassReason, EngineOptions, Expectation, Expected, Lint, PodIdentity, PolicyError, PolicyRef,
-    antrea, cilium, identity,
+    BypassReason, EngineOptions, Expectation, Expected, Host, Lint, PodIdentity, PolicyError,
+    PolicyRef, antrea, cilium, identity,
 };
 use crate::objects::core::Pod;
 use crate::objects::{ALWAYS_US, History, ObjectName, PodAt, STILL_US, Version};
@@ -115,6 +115,35 @@ impl<'a> Engine<'a> {
     /// Times at which an expectation can change for any pod, ascending.
     pub fn change_times(&self) -> &[i64] {
         &self.change_times
+    }
+
+    /// Where the pods run that policies with a demand select, and when.
+    pub fn hosts(&self) -> Vec<Host> {
+        let keys: BTreeSet<PodKey<'a>> = self
+            .history
+            .pods
+            .all()
+            .map(|(name, version)| (name, version.uid.as_str()))
+            .collect();
+        let mut hosts = Vec::new();
+        for key in keys {
+            let selections = self.selections(key);
+            let (_, last_us) = span(self.versions(key));
+            for (index, (from_us, selection)) in selections.iter().enumerate() {
+                let Some(node) = &selection.node else {
+                    continue;
+                };
+                let next = selections.get(index + 1);
+                hosts.extend(selection.demanding().map(|policy| Host {
+                    policy: policy.to_string(),
+                    node: node.clone(),
+                    pod: key.0.to_string(),
+                    from_us: *from_us,
+                    until_us: next.map_or(last_us, |(next_us, _)| *next_us),
+                }));
+            }
+        }
+        hosts
     }
 
     fn pod(&self, pod: &PodIdentity, at_us: i64) -> Option<PodAt<'a>> {
@@ -235,6 +264,13 @@ impl Answer {
 }
 
 impl Selection {
+    /// The policies that select the pod and say where its packets go.
+    fn demanding(&self) -> impl Iterator<Item = &PolicyRef> {
+        let antrea = self.antrea.iter().filter(|rule| rule.is_realised());
+        let cilium = self.cilium.iter().flat_map(|routes| routes.policies());
+        antrea.map(|rule| &rule.policy).chain(cilium)
+    }
+
     fn answer(&self, history: &History, destination: IpAddr, at_us: i64) -> Answer {
         let bypass = |reason| Answer::of(Expectation::Bypass { reason }, Vec::new());
         if self.host_network {

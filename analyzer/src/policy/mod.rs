@@ -121,6 +121,21 @@ pub struct Expected {
     pub pod_node: Option<String>,
 }
 
+/// A node on which a pod ran that a policy selects and has something to say of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Host {
+    /// The policy, `kind/name`.
+    pub policy: String,
+    /// The node.
+    pub node: String,
+    /// The pod, `namespace/name`.
+    pub pod: String,
+    /// From when, UTC microseconds.
+    pub from_us: i64,
+    /// Until when, UTC microseconds.
+    pub until_us: i64,
+}
+
 /// Names the pod asked about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PodIdentity {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::objects::{History, PodAt, PodLookup};
-use crate::policy::{BypassReason, Engine, Expectation, Expected, PodIdentity};
+use crate::policy::{BypassReason, Engine, Expectation, Expected, Host, PodIdentity};
 
 /// How reports name a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +37,8 @@ pub trait Cluster {
     fn service_endpoints(&self, address: IpAddr) -> &[IpAddr];
     /// Times at which an expectation can change, ascending.
     fn change_times(&self) -> &[i64];
+    /// Where the pods run that policies with a demand select, seen sending or not.
+    fn hosts(&self) -> Vec<Host>;
 }
 
 /// The objects of a dataset and the engine built on them.
@@ -120,6 +122,10 @@ impl Cluster for Objects<'_> {
 
     fn change_times(&self) -> &[i64] {
         self.engine.change_times()
+    }
+
+    fn hosts(&self) -> Vec<Host> {
+        self.engine.hosts()
     }
 }
 

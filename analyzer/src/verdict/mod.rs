@@ -10,6 +10,7 @@ pub mod cluster;
 mod connections;
 mod coverage;
 mod demands;
+mod doubts;
 pub mod egress;
 pub mod evidence;
 mod failover;
@@ -21,6 +22,8 @@ mod services;
 mod spells;
 pub mod tuple;
 
+#[cfg(test)]
+mod doubt_scenarios;
 #[cfg(test)]
 mod laws;
 #[cfg(test)]

@@ -1,21 +1,20 @@
-//! Sums over judged spells: by policy, by pod, leak windows; and what losses do to a pass.
+//! Sums over judged spells: by policy, by pod, leak windows; and what doubts do to a pass.
 //!
-//! A loss is weighed against the policies whose connections it could have hidden: one at a pod's
-//! hook against every policy with pods on that node, one at a wire or a tunnel against those with
-//! connections through that node at the time. It never makes a failure better.
+//! Doubts take passes away; they never make a failure better. A policy whose pods nobody watched is
+//! listed although none of its connections was seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::coverage::{Loss, LossKind};
+use super::coverage::Loss;
+use super::doubts::{Doubts, peer_doubts};
 use super::egress::{Bench, Judged, Options};
 use super::evidence::Window;
 use super::failover::failovers;
-use super::peers::{PeerCheck, PeerVerdict};
+use super::peers::PeerCheck;
 use super::report::{
     EgressReport, ExitTally, LeakWindow, Moment, NotJudged, PodRollup, PolicyRollup, SeenExit,
     Tally,
 };
-use super::tuple::FiveTuple;
 use super::{Outcome, Verdict};
 use crate::policy::Expectation;
 
@@ -24,9 +23,6 @@ const REPORT_VERSION: u32 = 1;
 
 /// Spells that fail alike and lie closer than this are one leak window.
 const WINDOW_PAUSE_US: i64 = 5_000_000;
-
-/// How near to a policy's connections a loss at a wire must be to concern them.
-const LOSS_SLACK_US: i64 = 1_000_000;
 
 pub(crate) fn report(
     mut judged: Vec<Judged>,
@@ -50,9 +46,14 @@ pub(crate) fn report(
         })
         .cloned()
         .collect();
-    let policies: Vec<PolicyRollup> = grouped(&judged, |one| one.spell.policy.clone())
+    let doubts = Doubts::new(&losses, bench, options);
+    let mut groups = grouped(&judged, |one| one.spell.policy.clone());
+    for policy in doubts.unseen_policies(groups.keys().map(String::as_str)) {
+        groups.insert(policy, Vec::new());
+    }
+    let policies: Vec<PolicyRollup> = groups
         .into_iter()
-        .map(|(policy, judged)| policy_rollup(policy, &judged, &losses, peers.as_ref(), bench))
+        .map(|(policy, judged)| policy_rollup(policy, &judged, &doubts, peers.as_ref()))
         .collect();
     let pods = grouped(&judged, |one| {
         (one.spell.pod.clone(), one.spell.node.clone())
@@ -141,12 +142,15 @@ fn span(judged: &[&Judged]) -> Window {
 fn policy_rollup(
     policy: String,
     judged: &[&Judged],
-    losses: &[Loss],
+    doubts: &Doubts<'_>,
     peers: Option<&PeerCheck>,
-    bench: &Bench<'_>,
 ) -> PolicyRollup {
-    let seen = span(judged);
-    let mut because = doubts(judged, losses, bench);
+    let seen = if judged.is_empty() {
+        doubts.overall
+    } else {
+        span(judged)
+    };
+    let mut because = doubts.of(&policy, judged, seen);
     because.extend(peer_doubts(judged, peers));
     let worst = judged.iter().map(|one| one.spell.verdict.outcome()).max();
     let result = worst.unwrap_or(Outcome::Inconclusive);
@@ -189,88 +193,6 @@ fn exit_tallies(judged: &[&Judged]) -> Vec<ExitTally> {
             tally: tallies(&judged).remove(verdict.name()).unwrap_or_default(),
         })
         .collect()
-}
-
-/// Losses that could hide a failure of these connections, with their bounds.
-fn doubts(judged: &[&Judged], losses: &[Loss], bench: &Bench<'_>) -> Vec<String> {
-    let seen = span(judged);
-    let pod_nodes: BTreeSet<&str> = judged.iter().map(|one| one.spell.node.as_str()).collect();
-    let exit_nodes: BTreeSet<&str> = judged
-        .iter()
-        .filter_map(|one| one.spell.exit.as_ref().map(|exit| exit.node.as_str()))
-        .collect();
-    let probed: BTreeSet<&str> = bench.coverage.nodes().collect();
-    let mut because: Vec<String> = pod_nodes
-        .iter()
-        .filter(|node| !probed.contains(**node) && !node.is_empty())
-        .map(|node| format!("node {node} has no books: its pods' connections may have gone unseen"))
-        .collect();
-    let services: BTreeSet<FiveTuple> = judged.iter().map(|one| service(one)).collect();
-    let unpaired = |loss: &Loss| {
-        services.iter().any(|service| {
-            bench
-                .exits
-                .strays(service, loss.window(), 0)
-                .any(|stray| *stray.node == loss.node)
-        })
-    };
-    let mut sums: BTreeMap<(&str, &str, LossKind), Loss> = BTreeMap::new();
-    for loss in losses {
-        let node = loss.node.as_str();
-        let near = loss.window().touches(&seen, LOSS_SLACK_US);
-        let concerned = match (loss.vantage, loss.kind) {
-            (vantage, LossKind::HookMisses) => vantage == "pod" && pod_nodes.contains(node) && near,
-            (_, LossKind::PairingAmbiguous) => near && unpaired(loss),
-            ("pod", _) => pod_nodes.contains(node) || (exit_nodes.contains(node) && near),
-            ("wire" | "tunnel", _) => {
-                near && (pod_nodes.contains(node) || exit_nodes.contains(node))
-            }
-            _ => false,
-        };
-        if !concerned {
-            continue;
-        }
-        sums.entry((node, loss.vantage, loss.kind))
-            .and_modify(|sum| {
-                sum.count += loss.count;
-                sum.from = sum.from.min(loss.from);
-            })
-            .or_insert_with(|| loss.clone());
-    }
-    because.extend(sums.values().map(ToString::to_string));
-    because
-}
-
-/// The destination of a connection after translation, as unpaired wire flows are looked up.
-fn service(one: &Judged) -> FiveTuple {
-    let after = one.post.unwrap_or(one.tuple);
-    FiveTuple {
-        src: after.dst,
-        src_port: 0,
-        ..after
-    }
-}
-
-fn peer_doubts(judged: &[&Judged], peers: Option<&PeerCheck>) -> Vec<String> {
-    let contradicted = judged
-        .iter()
-        .filter(|one| one.spell.peer == Some(PeerVerdict::Contradicted))
-        .count();
-    let mut because = Vec::new();
-    if contradicted > 0 {
-        because.push(format!(
-            "the outside server never saw {contradicted} of the exits"
-        ));
-    }
-    if let Some(unexplained) = peers
-        .map(|peers| peers.unexplained)
-        .filter(|&count| count > 0)
-    {
-        because.push(format!(
-            "the outside server saw {unexplained} peers that left by no wire"
-        ));
-    }
-    because
 }
 
 fn pod_rollup(pod: String, node: String, judged: &[&Judged]) -> PodRollup {

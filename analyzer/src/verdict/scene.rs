@@ -12,7 +12,7 @@ use super::peers::PeerSighting;
 use super::tuple::Protocol;
 use super::{EgressReport, Evidence, Options, Outcome, Verdict, assess};
 use crate::policy::{
-    BypassReason, Exit, Expectation, Expected, PodIdentity, PolicyKind, PolicyRef,
+    BypassReason, Exit, Expectation, Expected, Host, PodIdentity, PolicyKind, PolicyRef,
 };
 
 pub const EGRESS_IP: &str = "172.18.0.100";
@@ -44,6 +44,8 @@ pub struct Plan {
     changes: Vec<i64>,
     extra_nodes: Vec<String>,
     pub service: Option<(IpAddr, Vec<IpAddr>)>,
+    /// A pod of another policy, `dark`, and its node.
+    pub other_policy: Option<(String, String)>,
 }
 
 /// A connection as the pod sees it.
@@ -111,6 +113,12 @@ impl Scene {
     /// A node that objects know and no probe watches.
     pub fn unwatched_node(&mut self, name: &str) {
         self.cluster.extra_nodes.push(name.into());
+    }
+
+    /// One more pod that the policy selects.
+    pub fn pod_on(&mut self, name: &str, address: &str, node: &str) {
+        let address = address.parse().unwrap();
+        self.cluster.pods.push((name.into(), address, node.into()));
     }
 
     /// Ledger rows of a healthy probe for every second.
@@ -399,6 +407,28 @@ impl Cluster for Plan {
 
     fn change_times(&self) -> &[i64] {
         &self.changes
+    }
+
+    fn hosts(&self) -> Vec<Host> {
+        let bypass = |step: &&(i64, Expectation)| !matches!(step.1, Expectation::Bypass { .. });
+        let Some((from_us, _)) = self.steps.iter().find(bypass) else {
+            return Vec::new();
+        };
+        let host = |(pod, _, node): &(String, IpAddr, String)| Host {
+            policy: "Egress/web".into(),
+            node: node.clone(),
+            pod: pod.clone(),
+            from_us: *from_us,
+            until_us: i64::MAX,
+        };
+        let other = self.other_policy.iter().map(|(pod, node)| Host {
+            policy: "Egress/dark".into(),
+            node: node.clone(),
+            pod: pod.clone(),
+            from_us: *from_us,
+            until_us: i64::MAX,
+        });
+        self.pods.iter().map(host).chain(other).collect()
     }
 }
 

@@ -137,6 +137,24 @@ fn objects() -> Vec<ObjectRow> {
     ]
 }
 
+/// A second pod that the policy selects, on a node of the objects' naming.
+pub fn pod_on(node: &str) -> ObjectRow {
+    object(
+        "v1",
+        "Pod",
+        Some("app"),
+        "second",
+        json!({
+            "metadata": {
+                "name": "second", "namespace": "app", "uid": "second", "labels": {"app": "client"},
+                "creationTimestamp": "2026-05-28T20:26:39Z"
+            },
+            "spec": {"nodeName": node, "containers": []},
+            "status": {"phase": "Running", "podIP": "10.0.2.6", "podIPs": [{"ip": "10.0.2.6"}]}
+        }),
+    )
+}
+
 /// The policy `web`, applied to what is given.
 pub fn policy(applied_to: Value) -> ObjectRow {
     object(

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use dataset::{EGRESS_IP, START_US, Tables, WORKER_IP, policy};
+use dataset::{EGRESS_IP, START_US, Tables, WORKER_IP, pod_on, policy};
 use serde_json::json;
 use tempfile::TempDir;
 use trace_schema::SCHEMA_VERSION;
@@ -84,6 +84,17 @@ fn exit_codes_say_what_the_verdicts_are() {
     egress(written(&lossy).path(), &[], 3);
     let none = egress(written(&Tables::quiet()).path(), &[], 3);
     assert_eq!(none, "");
+}
+
+#[test]
+fn a_node_with_selected_pods_and_no_probe_is_no_pass() {
+    let mut tables = passing();
+    tables.objects.push(pod_on("gateway"));
+    egress(written(&tables).path(), &[], 0);
+    let mut tables = passing();
+    tables.objects.push(pod_on("elsewhere"));
+    let text = egress(written(&tables).path(), &[], 3);
+    assert!(text.contains("node elsewhere has no books"), "{text}");
 }
 
 #[test]

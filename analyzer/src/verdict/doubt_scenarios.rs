@@ -1,0 +1,63 @@
+//! Each way in which evidence that is missing, or evidence of something else, takes a pass away.
+
+use trace_schema::ledger::Vantage;
+
+use super::scene::{EGRESS_IP, Scene, tcp};
+use super::{Outcome, Verdict};
+
+/// A connection from second 1 to second 4 that leaves as demanded.
+fn passing() -> Scene {
+    let mut scene = Scene::with_policy();
+    scene.sends(tcp(40000), 1.0, 4.5);
+    scene.leaves(tcp(40000), "gateway", EGRESS_IP, 1.0, 4.5);
+    scene
+}
+
+/// The scene passes no more, and one of the policy's reasons names why.
+#[track_caller]
+fn check_doubt(scene: &Scene, reason: &str) {
+    let report = scene.check(Outcome::Inconclusive, &[Verdict::Ok]);
+    let reasons = report.policies[0].inconclusive_because.join("\n");
+    assert!(reasons.contains(reason), "{reasons}");
+}
+
+#[test]
+fn a_silent_node_with_selected_pods_takes_the_pass_away() {
+    let mut scene = passing();
+    scene.pod_on("app/second", "10.0.2.6", "gateway2");
+    scene.check(Outcome::Pass, &[Verdict::Ok]);
+    let mut gap = scene.clone();
+    gap.unwatch("gateway2", 6, 8);
+    check_doubt(&gap, "node gateway2 were not watching for 2.0 s");
+    let mut overflow = scene.clone();
+    overflow.amend("gateway2", Vantage::Pod, 8, |row| row.overflow.packets = 9);
+    check_doubt(&overflow, "9 packets at pod");
+    scene.unwatch("gateway2", 0, 10);
+    check_doubt(&scene, "node gateway2 has no books");
+    // A question about one pod does not ask for the others.
+    scene.options.pods = vec!["app/client".into()];
+    scene.check(Outcome::Pass, &[Verdict::Ok]);
+}
+
+#[test]
+fn a_policy_whose_pods_nobody_watched_is_listed() {
+    let mut scene = passing();
+    scene.cluster.other_policy = Some(("app/dark".into(), "node9".into()));
+    let report = scene.check(Outcome::Inconclusive, &[Verdict::Ok]);
+    let results: Vec<(&str, Outcome)> = report
+        .policies
+        .iter()
+        .map(|policy| (policy.policy.as_str(), policy.result))
+        .collect();
+    assert_eq!(
+        results,
+        [
+            ("Egress/dark", Outcome::Inconclusive),
+            ("Egress/web", Outcome::Pass)
+        ]
+    );
+    // With the node's books complete its silence says that nothing was sent.
+    scene.books("node9", 0, 10);
+    let report = scene.check(Outcome::Pass, &[Verdict::Ok]);
+    assert_eq!(report.policies.len(), 1);
+}
