@@ -2,8 +2,9 @@
 
 use trace_schema::ledger::Vantage;
 
-use super::scene::{EGRESS_IP, Scene, tcp};
+use super::scene::{EGRESS_IP, POD_IP, Scene, node_ip, tcp};
 use super::{Outcome, Verdict};
+use crate::policy::{Exit, Expectation};
 
 /// A connection from second 1 to second 4 that leaves as demanded.
 fn passing() -> Scene {
@@ -60,4 +61,27 @@ fn a_policy_whose_pods_nobody_watched_is_listed() {
     scene.books("node9", 0, 10);
     let report = scene.check(Outcome::Pass, &[Verdict::Ok]);
     assert_eq!(report.policies.len(), 1);
+}
+
+#[test]
+fn an_address_that_objects_leave_open_is_one_of_the_nodes() {
+    let leaving = |address: &str| {
+        let mut scene = Scene::new();
+        let any_address = Exit {
+            address: None,
+            node: Some("gateway".into()),
+        };
+        scene.demand_from(0.0, Expectation::Exactly(any_address));
+        scene.sends(tcp(40000), 1.0, 4.5);
+        scene.leaves(tcp(40000), "gateway", address, 1.0, 4.5);
+        scene
+    };
+    leaving(node_ip("gateway")).check(Outcome::Pass, &[Verdict::Ok]);
+    leaving("172.18.0.101").check(Outcome::Fail, &[Verdict::WrongEgressIp]);
+    let mut untold = leaving("172.18.0.101");
+    untold.cluster.addresses_untold = true;
+    untold.check(Outcome::Inconclusive, &[Verdict::Unknown]);
+    let mut untold = leaving(POD_IP);
+    untold.cluster.addresses_untold = true;
+    untold.check(Outcome::Fail, &[Verdict::PodIpLeak]);
 }

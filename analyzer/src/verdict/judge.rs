@@ -41,12 +41,16 @@ pub(crate) fn judge(
 }
 
 fn judge_exits(seen: &Seen<'_>, exits: &[Exit], cluster: &dyn Cluster) -> Verdict {
-    let node_is = |exit: &Exit| exit.node.as_deref().is_none_or(|node| node == seen.node);
-    if exits
+    let fits: Vec<Fit> = exits
         .iter()
-        .any(|exit| node_is(exit) && address_is(exit, seen, cluster))
-    {
+        .filter(|exit| exit.node.as_deref().is_none_or(|node| node == seen.node))
+        .map(|exit| fit(exit, seen, cluster))
+        .collect();
+    if fits.contains(&Fit::Yes) {
         return Verdict::Ok;
+    }
+    if fits.contains(&Fit::Untold) {
+        return Verdict::Unknown;
     }
     let right_address = exits
         .iter()
@@ -58,15 +62,27 @@ fn judge_exits(seen: &Seen<'_>, exits: &[Exit], cluster: &dyn Cluster) -> Verdic
     }
 }
 
+/// Whether an address is the one that an exit asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    Yes,
+    No,
+    /// The objects name no address of the node.
+    Untold,
+}
+
 /// An address that the objects leave open is one of its node's own.
-fn address_is(exit: &Exit, seen: &Seen<'_>, cluster: &dyn Cluster) -> bool {
-    match exit.address {
-        Some(address) => address == seen.address,
-        None => {
-            let known = cluster.node_addresses(seen.node, seen.at_us);
-            seen.address != seen.pod_address
-                && (known.is_empty() || exit.node.is_some() || known.contains(&seen.address))
-        }
+fn fit(exit: &Exit, seen: &Seen<'_>, cluster: &dyn Cluster) -> Fit {
+    let is = |fits| if fits { Fit::Yes } else { Fit::No };
+    let known = match exit.address {
+        Some(address) => return is(address == seen.address),
+        None if seen.address == seen.pod_address => return Fit::No,
+        None => cluster.node_addresses(seen.node, seen.at_us),
+    };
+    if known.is_empty() {
+        Fit::Untold
+    } else {
+        is(known.contains(&seen.address))
     }
 }
 

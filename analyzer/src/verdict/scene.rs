@@ -46,6 +46,8 @@ pub struct Plan {
     pub service: Option<(IpAddr, Vec<IpAddr>)>,
     /// A pod of another policy, `dark`, and its node.
     pub other_policy: Option<(String, String)>,
+    /// Whether no object names a node's address.
+    pub addresses_untold: bool,
 }
 
 /// A connection as the pod sees it.
@@ -391,6 +393,9 @@ impl Cluster for Plan {
     }
 
     fn node_addresses(&self, node: &str, _: i64) -> Vec<IpAddr> {
+        if self.addresses_untold {
+            return Vec::new();
+        }
         vec![node_ip(node).parse().unwrap()]
     }
 
