@@ -20,6 +20,8 @@ pub enum LossKind {
     Gap,
     /// Packets that a full flow map turned away.
     Overflow,
+    /// IP packets whose headers could not be followed.
+    Unparsed,
     /// Wire flows that a full pairing map turned away.
     PairingOverflow,
     /// Fingerprints that two sources shared.
@@ -143,6 +145,7 @@ impl Coverage {
                     loss.kind,
                     LossKind::Gap
                         | LossKind::Overflow
+                        | LossKind::Unparsed
                         | LossKind::PairingOverflow
                         | LossKind::RingDrops
                         | LossKind::ClockDisorder
@@ -159,6 +162,10 @@ impl Coverage {
                 (
                     LossKind::Overflow,
                     row.overflow.packets.max(row.overflow.buffers),
+                ),
+                (
+                    LossKind::Unparsed,
+                    row.ip_unparsed.packets.max(row.ip_unparsed.buffers),
                 ),
                 (LossKind::PairingOverflow, row.pairing_overflow),
                 (LossKind::PairingAmbiguous, row.pairing_ambiguous),
@@ -287,6 +294,12 @@ impl std::fmt::Display for Loss {
                 write!(
                     f,
                     "node {node}: up to {count} packets at {vantage} fit no map"
+                )?;
+            }
+            LossKind::Unparsed => {
+                write!(
+                    f,
+                    "node {node}: up to {count} IP packets at {vantage} had headers that could not be followed"
                 )?;
             }
             LossKind::PairingOverflow => {

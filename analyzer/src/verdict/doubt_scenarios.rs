@@ -2,7 +2,7 @@
 
 use trace_schema::ledger::Vantage;
 
-use super::scene::{EGRESS_IP, POD_IP, Scene, node_ip, tcp};
+use super::scene::{EGRESS_IP, POD_IP, Scene, node_ip, tcp, udp};
 use super::{Outcome, Verdict};
 use crate::policy::{Exit, Expectation};
 
@@ -84,4 +84,27 @@ fn an_address_that_objects_leave_open_is_one_of_the_nodes() {
     let mut untold = leaving(POD_IP);
     untold.cluster.addresses_untold = true;
     untold.check(Outcome::Fail, &[Verdict::PodIpLeak]);
+}
+
+#[test]
+fn packets_that_could_not_be_read_take_the_pass_away() {
+    for (node, vantage) in [
+        ("worker", Vantage::Pod),
+        ("gateway", Vantage::Tunnel),
+        ("gateway", Vantage::Wire),
+    ] {
+        let mut scene = passing();
+        scene.amend(node, vantage, 2, |row| row.ip_unparsed.buffers = 5);
+        check_doubt(&scene, "up to 5 IP packets");
+        // ARP and the like are no connections.
+        let mut scene = passing();
+        scene.amend(node, vantage, 2, |row| row.non_ip.packets = 5);
+        scene.check(Outcome::Pass, &[Verdict::Ok]);
+    }
+    let mut hole = Scene::with_policy();
+    hole.sends(udp(40000), 2.0, 4.5);
+    hole.amend("gateway2", Vantage::Wire, 3, |row| {
+        row.ip_unparsed.buffers = 1;
+    });
+    hole.check(Outcome::Inconclusive, &[Verdict::Unknown]);
 }
