@@ -140,18 +140,7 @@ impl Coverage {
         }
         self.losses
             .iter()
-            .find(|loss| {
-                matches!(
-                    loss.kind,
-                    LossKind::Gap
-                        | LossKind::Overflow
-                        | LossKind::Unparsed
-                        | LossKind::PairingOverflow
-                        | LossKind::RingDrops
-                        | LossKind::ClockDisorder
-                ) && loss.vantage != "uplink"
-                    && loss.window().touches(&during, SEAM_US)
-            })
+            .find(|loss| loss.blinds_a_wire() && loss.window().touches(&during, SEAM_US))
             .map(|loss| format!("{loss}"))
     }
 
@@ -267,6 +256,20 @@ impl Coverage {
 }
 
 impl Loss {
+    /// Whether it may be why a packet that left was seen on no wire.
+    fn blinds_a_wire(&self) -> bool {
+        match self.kind {
+            LossKind::HookMisses => self.vantage == "wire",
+            LossKind::PairingAmbiguous => false,
+            LossKind::Gap
+            | LossKind::Overflow
+            | LossKind::Unparsed
+            | LossKind::PairingOverflow
+            | LossKind::RingDrops
+            | LossKind::ClockDisorder => self.vantage != "uplink",
+        }
+    }
+
     /// When.
     pub fn window(&self) -> Window {
         Window {

@@ -108,3 +108,24 @@ fn packets_that_could_not_be_read_take_the_pass_away() {
     });
     hole.check(Outcome::Inconclusive, &[Verdict::Unknown]);
 }
+
+#[test]
+fn a_run_that_the_wire_skipped_matters_only_to_what_no_wire_saw() {
+    let skip = |scene: &mut Scene| {
+        scene.amend("gateway", Vantage::Wire, 3, |row| row.hook_misses = Some(1));
+    };
+    let mut paired = passing();
+    skip(&mut paired);
+    paired.check(Outcome::Pass, &[Verdict::Ok]);
+    let mut dropped = Scene::with_policy();
+    dropped.sends(udp(40000), 2.0, 4.5);
+    skip(&mut dropped);
+    dropped.check(Outcome::Inconclusive, &[Verdict::Unknown]);
+    let mut blocked = Scene::new();
+    let reason = "no gateway".into();
+    blocked.demand_from(0.0, Expectation::Drop { reason });
+    blocked.sends(udp(40000), 2.0, 4.5);
+    blocked.check(Outcome::Pass, &[Verdict::Ok]);
+    skip(&mut blocked);
+    blocked.check(Outcome::Inconclusive, &[Verdict::Unknown]);
+}
