@@ -2,7 +2,7 @@
 
 use trace_schema::ledger::Vantage;
 
-use super::scene::{EGRESS_IP, POD_IP, Scene, node_ip, tcp, udp};
+use super::scene::{Conn, EGRESS_IP, POD_IP, Scene, node_ip, tcp, udp};
 use super::{Outcome, Verdict};
 use crate::policy::{Exit, Expectation};
 
@@ -128,4 +128,47 @@ fn a_run_that_the_wire_skipped_matters_only_to_what_no_wire_saw() {
     blocked.check(Outcome::Pass, &[Verdict::Ok]);
     skip(&mut blocked);
     blocked.check(Outcome::Inconclusive, &[Verdict::Unknown]);
+}
+
+#[test]
+fn an_unpaired_flow_to_the_same_service_takes_the_pass_away() {
+    for (node, address) in [
+        ("worker", node_ip("worker")),
+        ("worker", POD_IP),
+        ("gateway", EGRESS_IP),
+    ] {
+        let mut scene = passing();
+        scene.leaves_unpaired(tcp(50000), node, address, 2.0, 3.5);
+        check_doubt(
+            &scene,
+            &format!("node {node}: 1 unpaired flows to the same service"),
+        );
+    }
+}
+
+#[test]
+fn unpaired_flows_of_others_do_not_matter() {
+    let mut elsewhere = passing();
+    elsewhere.leaves_unpaired(tcp(50000), "gateway2", node_ip("gateway2"), 2.0, 3.5);
+    elsewhere.check(Outcome::Pass, &[Verdict::Ok]);
+    let mut later = passing();
+    later.leaves_unpaired(tcp(50000), "worker", node_ip("worker"), 7.0, 8.5);
+    later.check(Outcome::Pass, &[Verdict::Ok]);
+    let mut other_service = passing();
+    let dns = Conn {
+        destination: "192.0.2.9:53".parse().unwrap(),
+        ..tcp(50000)
+    };
+    other_service.leaves_unpaired(dns, "worker", node_ip("worker"), 2.0, 3.5);
+    other_service.check(Outcome::Pass, &[Verdict::Ok]);
+    // The last packets of the connection itself, in a flow that the probe took up anew.
+    let mut tail = passing();
+    tail.leaves_unpaired(tcp(40000), "gateway", EGRESS_IP, 5.0, 5.1);
+    tail.check(Outcome::Pass, &[Verdict::Ok]);
+    // The policy is not the other pod's.
+    let mut other_pod = passing();
+    other_pod.pod_on("app/other", "10.0.1.6", "worker");
+    other_pod.cluster.unselected = vec!["app/other".into()];
+    other_pod.leaves_unpaired(tcp(50000), "worker", "10.0.1.6", 2.0, 3.5);
+    other_pod.check(Outcome::Pass, &[Verdict::Ok]);
 }

@@ -2,20 +2,27 @@
 //!
 //! A loss is weighed against the policies whose connections it could have hidden: one at a pod's
 //! hook against every policy with pods on that node, seen there or only named by the objects, one at
-//! a wire or a tunnel against those with connections through that node at the time. It refuses to
-//! weigh losses of nodes that neither ran a policy's pods nor sent their packets out.
+//! a wire or a tunnel against those with connections through that node at the time. A wire flow that
+//! could be paired with nothing may be a leak of a pod that was to use the same service. It refuses
+//! to weigh what happens on nodes that neither ran a policy's pods nor sent their packets out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::coverage::{Loss, LossKind};
+use super::demands::exits;
 use super::egress::{Bench, Judged, Options};
 use super::evidence::Window;
 use super::peers::{PeerCheck, PeerVerdict};
 use super::tuple::FiveTuple;
-use crate::policy::Host;
+use crate::pairing::Stray;
+use crate::policy::{Expectation, Host};
 
 /// How near to a policy's connections a loss at a wire must be to concern them.
 const LOSS_SLACK_US: i64 = 1_000_000;
+
+/// Conntrack keeps a translation for at least this long: until then a flow with the same addresses
+/// and ports on the same node is the same connection's.
+const TRANSLATION_US: i64 = 30_000_000;
 
 /// Everything that doubts are made of, the same for all policies.
 pub(crate) struct Doubts<'a> {
@@ -122,7 +129,78 @@ impl<'a> Doubts<'a> {
                 .or_insert_with(|| loss.clone());
         }
         because.extend(sums.values().map(ToString::to_string));
+        let demanded_nodes = judged
+            .iter()
+            .flat_map(|one| exits(&one.expected.expectation))
+            .filter_map(|exit| exit.node.as_deref());
+        let nodes: BTreeSet<&str> = pod_nodes
+            .into_iter()
+            .chain(hosts.iter().map(|host| host.node.as_str()))
+            .chain(exit_nodes)
+            .chain(demanded_nodes)
+            .collect();
+        because.extend(self.unclaimed(judged, &hosts, &nodes));
         because
+    }
+
+    /// Unpaired flows to the services of a policy's connections, while these were up.
+    fn unclaimed(
+        &self,
+        judged: &[&Judged],
+        hosts: &[&Host],
+        nodes: &BTreeSet<&str>,
+    ) -> Vec<String> {
+        let mut services: BTreeMap<FiveTuple, Window> = BTreeMap::new();
+        for one in judged
+            .iter()
+            .filter(|one| !matches!(one.expected.expectation, Expectation::Bypass { .. }))
+        {
+            let seen = Window {
+                from_us: one.spell.first.0,
+                to_us: one.spell.last.0,
+            };
+            services
+                .entry(service(one))
+                .and_modify(|window| *window = window.cover(seen))
+                .or_insert(seen);
+        }
+        let crossings = self.bench.exits;
+        let of_another_pod = |stray: &Stray| {
+            let cluster = self.bench.demands.cluster;
+            let pod = cluster.pod(None, stray.post.src, stray.seen.from_us);
+            pod.is_some_and(|pod| hosts.iter().all(|host| host.pod != pod.name))
+        };
+        let mut found: BTreeMap<(&str, FiveTuple), Window> = BTreeMap::new();
+        for stray in services
+            .iter()
+            .flat_map(|(service, seen)| crossings.strays(service, *seen, LOSS_SLACK_US))
+            .filter(|stray| nodes.contains(&*stray.node) && !of_another_pod(stray))
+        {
+            found
+                .entry((&*stray.node, stray.post))
+                .and_modify(|window| *window = window.cover(stray.seen))
+                .or_insert(stray.seen);
+        }
+        if found.is_empty() {
+            return Vec::new();
+        }
+        for crossing in crossings.origins().flat_map(|origin| crossings.of(origin)) {
+            let key = (&*crossing.node, crossing.post);
+            if found
+                .get(&key)
+                .is_some_and(|seen| seen.touches(&crossing.seen, TRANSLATION_US))
+            {
+                found.remove(&key);
+            }
+        }
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (node, _) in found.keys() {
+            *counts.entry(node).or_default() += 1;
+        }
+        counts
+            .iter()
+            .map(|(node, count)| format!("node {node}: {count} unpaired flows to the same service"))
+            .collect()
     }
 
     /// Whether a flow to one of the services stayed unpaired where fingerprints were ambiguous.

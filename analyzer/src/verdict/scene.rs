@@ -46,6 +46,8 @@ pub struct Plan {
     pub service: Option<(IpAddr, Vec<IpAddr>)>,
     /// A pod of another policy, `dark`, and its node.
     pub other_policy: Option<(String, String)>,
+    /// Pods that no policy selects.
+    pub unselected: Vec<String>,
     /// Whether no object names a node's address.
     pub addresses_untold: bool,
 }
@@ -117,7 +119,7 @@ impl Scene {
         self.cluster.extra_nodes.push(name.into());
     }
 
-    /// One more pod that the policy selects.
+    /// One more pod; the policy selects it, unless it is listed otherwise.
     pub fn pod_on(&mut self, name: &str, address: &str, node: &str) {
         let address = address.parse().unwrap();
         self.cluster.pods.push((name.into(), address, node.into()));
@@ -433,7 +435,13 @@ impl Cluster for Plan {
             from_us: *from_us,
             until_us: i64::MAX,
         });
-        self.pods.iter().map(host).chain(other).collect()
+        let selected = |pod: &&(String, IpAddr, String)| !self.unselected.contains(&pod.0);
+        self.pods
+            .iter()
+            .filter(selected)
+            .map(host)
+            .chain(other)
+            .collect()
     }
 }
 
