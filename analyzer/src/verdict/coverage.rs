@@ -58,6 +58,8 @@ pub struct Loss {
 pub(crate) struct Coverage {
     watched: BTreeMap<String, Vec<Window>>,
     with_wire: BTreeSet<String>,
+    uplinks: BTreeMap<(String, String), Vec<Window>>,
+    wires: BTreeMap<(String, String), Vec<Window>>,
     pub losses: Vec<Loss>,
     pub overall: Option<Window>,
 }
@@ -81,6 +83,12 @@ impl Coverage {
             rows.sort_by_key(|row| (row.interval_start_us, row.interval_end_us));
             let windows: Vec<Window> = rows.iter().map(|row| interval(row)).collect();
             by_node.entry(hook.0).or_default().extend(&windows);
+            let place = (hook.0.to_owned(), hook.2.unwrap_or_default().to_owned());
+            match hook.1 {
+                Vantage::Uplink => coverage.uplinks.entry(place).or_default().extend(&windows),
+                Vantage::Wire => coverage.wires.entry(place).or_default().extend(&windows),
+                Vantage::Pod | Vantage::Tunnel => {}
+            }
             if hook.1 == Vantage::Wire {
                 coverage.with_wire.insert(hook.0.to_owned());
             }
@@ -90,6 +98,13 @@ impl Coverage {
             .into_iter()
             .map(|(node, seen)| (node.to_owned(), joined(seen)))
             .collect();
+        for windows in coverage
+            .uplinks
+            .values_mut()
+            .chain(coverage.wires.values_mut())
+        {
+            *windows = joined(std::mem::take(windows));
+        }
         coverage.overall = coverage
             .watched
             .values()
@@ -138,10 +153,38 @@ impl Coverage {
                 return Some(format!("no wire of node {node} was watched"));
             }
         }
+        if let Some((node, interface)) = self.uplink_without_wire(during) {
+            return Some(format!(
+                "the wire of {interface} on node {node} was not watched all the time"
+            ));
+        }
         self.losses
             .iter()
             .find(|loss| loss.blinds_a_wire() && loss.window().touches(&during, SEAM_US))
             .map(|loss| format!("{loss}"))
+    }
+
+    /// An uplink whose packets no wire hook watched while it was there.
+    fn uplink_without_wire(&self, during: Window) -> Option<&(String, String)> {
+        let covered = |place: &(String, String), part: Window| {
+            self.wires.get(place).is_some_and(|windows| {
+                windows.iter().any(|window| {
+                    window.from_us <= part.from_us.saturating_add(SEAM_US)
+                        && part.to_us <= window.to_us.saturating_add(SEAM_US)
+                })
+            })
+        };
+        self.uplinks.iter().find_map(|(place, windows)| {
+            let mut there = windows.iter().filter(|window| window.touches(&during, 0));
+            let bare = there.any(|window| {
+                let part = Window {
+                    from_us: window.from_us.max(during.from_us),
+                    to_us: window.to_us.min(during.to_us),
+                };
+                !covered(place, part)
+            });
+            bare.then_some(place)
+        })
     }
 
     /// Losses that one hook's rows state, and pauses between them.
@@ -261,8 +304,8 @@ impl Loss {
         match self.kind {
             LossKind::HookMisses => self.vantage == "wire",
             LossKind::PairingAmbiguous => false,
-            LossKind::Gap
-            | LossKind::Overflow
+            LossKind::Gap => true,
+            LossKind::Overflow
             | LossKind::Unparsed
             | LossKind::PairingOverflow
             | LossKind::RingDrops

@@ -172,3 +172,20 @@ fn unpaired_flows_of_others_do_not_matter() {
     other_pod.leaves_unpaired(tcp(50000), "worker", "10.0.1.6", 2.0, 3.5);
     other_pod.check(Outcome::Pass, &[Verdict::Ok]);
 }
+
+#[test]
+fn an_uplink_without_a_watched_wire_takes_a_drop_away() {
+    let mut scene = Scene::with_policy();
+    scene.sends(udp(40000), 2.0, 4.5);
+    scene.hook("gateway", Vantage::Uplink, "eth1", 0, 10);
+    scene.check(Outcome::Inconclusive, &[Verdict::Unknown]);
+    scene.hook("gateway", Vantage::Wire, "eth1", 0, 10);
+    scene.check(Outcome::Fail, &[Verdict::Dropped]);
+    let at_three = |row: &trace_schema::ledger::LedgerRow| {
+        row.interface.as_deref() == Some("eth1")
+            && row.vantage == Vantage::Wire
+            && row.interval_start_us == super::scene::at(3.0)
+    };
+    scene.ledger.retain(|row| !at_three(row));
+    scene.check(Outcome::Inconclusive, &[Verdict::Unknown]);
+}

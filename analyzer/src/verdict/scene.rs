@@ -139,6 +139,13 @@ impl Scene {
         }
     }
 
+    /// Ledger rows of one more hook for every second.
+    pub fn hook(&mut self, node: &str, vantage: Vantage, interface: &str, from: i64, to: i64) {
+        self.ledger.extend(
+            (from..to).map(|second| ledger_row(node, vantage, Some(interface), second as f64)),
+        );
+    }
+
     /// Forgets a node's books between two seconds.
     pub fn unwatch(&mut self, node: &str, from: i64, to: i64) {
         self.ledger.retain(|row| {
