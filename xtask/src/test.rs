@@ -175,7 +175,12 @@ fn clippy() -> anyhow::Result<()> {
 
 fn unit_tests() -> anyhow::Result<()> {
     let mut test = test_runner();
-    test.args(["--workspace", "--exclude", "e2e"]);
+    // The whole workspace is built in every step that can: with fewer packages cargo chooses other
+    // features for their dependencies, and builds those anew.
+    match has_nextest() {
+        true => test.args(["--workspace", "-E", "not package(e2e)"]),
+        false => test.args(["--workspace", "--exclude", "e2e"]),
+    };
     with_fresh_object(&mut test);
     command::run(&mut test)?;
     if has_nextest() {
@@ -203,16 +208,21 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
     ] {
         build_ebpf::ensure(kind)?;
     }
-    let mut build = command::cargo(["build", "--workspace", "--bins", "--exclude", "e2e"]);
-    build.args(
-        build_ebpf::EBPF_PACKAGES
-            .iter()
-            .flat_map(|name| ["--exclude", name]),
-    );
-    with_fresh_object(&mut build);
-    command::run(&mut build)?;
     let mut test = test_runner();
-    test.args(["--package", "e2e"]);
+    if has_nextest() {
+        // Builds the programs that the tests run as well: each has tests of its own beside it.
+        test.arg("--workspace");
+    } else {
+        let mut build = command::cargo(["build", "--workspace", "--bins", "--exclude", "e2e"]);
+        build.args(
+            build_ebpf::EBPF_PACKAGES
+                .iter()
+                .flat_map(|name| ["--exclude", name]),
+        );
+        with_fresh_object(&mut build);
+        command::run(&mut build)?;
+        test.args(["--package", "e2e"]);
+    }
     with_fresh_object(&mut test);
     if let Outside::DuckDb = outside {
         test.env(
@@ -222,8 +232,8 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
     }
     // One at a time: they load the machine, and a measurement suffers from a neighbour.
     match (has_nextest(), outside) {
-        (true, Outside::Without) => test.args(["-j1", "-E", "not test(duckdb)"]),
-        (true, Outside::DuckDb) => test.args(["-j1", "-E", "test(duckdb)"]),
+        (true, Outside::Without) => test.args(["-j1", "-E", "package(e2e) and not test(duckdb)"]),
+        (true, Outside::DuckDb) => test.args(["-j1", "-E", "package(e2e) and test(duckdb)"]),
         (false, Outside::Without) => test.args(["--", "--test-threads=1", "--skip", "duckdb"]),
         (false, Outside::DuckDb) => test.args(["--", "--test-threads=1", "duckdb"]),
     };
