@@ -65,8 +65,14 @@ pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
         return Ok(super::INCONCLUSIVE);
     };
     add_lints(&mut report, &cluster);
+    let warnings = unjudged_policies(&history);
+    for warning in &warnings {
+        eprintln!("weighbridge: {warning}");
+        report.result = report.result.max(Outcome::Inconclusive);
+    }
     let document = Document {
         report,
+        warnings,
         runs: runs::read(&dataset, &runs)?,
     };
     super::print(&render(&document, args)?)?;
@@ -81,6 +87,8 @@ pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
 struct Document {
     #[serde(flatten)]
     report: EgressReport,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     runs: Vec<RunFigures>,
 }
 
@@ -90,6 +98,16 @@ fn render(document: &Document, args: &EgressArgs) -> anyhow::Result<String> {
         EgressFormat::Json => report::json::render(document).context("JSON")?,
         EgressFormat::Junit => report::junit::egress(&document.report).context("JUnit")?,
     })
+}
+
+/// Kinds of policy that the objects hold and no verdict knows of: nothing passes beside them.
+fn unjudged_policies(history: &History) -> Vec<String> {
+    let kinds = POLICY_KINDS
+        .iter()
+        .filter(|kind| history.ignored.contains_key(**kind));
+    kinds
+        .map(|kind| format!("policies of kind {kind} are not judged, so nothing passes"))
+        .collect()
 }
 
 fn add_lints(report: &mut EgressReport, cluster: &Objects<'_>) {

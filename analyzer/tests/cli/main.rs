@@ -98,6 +98,16 @@ fn a_node_with_selected_pods_and_no_probe_is_no_pass() {
 }
 
 #[test]
+fn policies_of_a_kind_that_is_not_judged_are_no_pass() {
+    let mut tables = passing();
+    let mut other = policy(json!({}));
+    (other.api_version, other.kind) = ("k8s.ovn.org/v1".into(), "EgressIP".into());
+    tables.objects.push(other);
+    let text = egress(written(&tables).path(), &["--format", "json"], 3);
+    assert!(text.contains("policies of kind EgressIP"), "{text}");
+}
+
+#[test]
 fn the_table_of_a_leak() {
     insta::assert_snapshot!(egress(written(&leaking()).path(), &["--connections"], 1));
 }
