@@ -208,6 +208,11 @@ fn ip_header(stream: &Stream) -> i64 {
     }
 }
 
+/// Segments that may have been sent again after both counters were last read: iperf3 reads its own
+/// when the test ends, the probe when the connection closes, and what is in flight then may follow.
+/// An initial window's worth (RFC 6928).
+const UNREAD_SEGMENTS: i64 = 10;
+
 /// Payload that passed more than once.
 struct Retransmitted {
     segments: i64,
@@ -250,13 +255,11 @@ fn retransmitted(
         .min(segments);
     let unused_room = (flow.packets * mss - payload.least).max(0);
     let estimate_bytes = (segments * mss).min(payload.most);
+    let most = ((segments + UNREAD_SEGMENTS) * mss).min(payload.most);
     let least = (fewest * mss - unused_room).max(fewest).min(payload.most);
     Retransmitted {
         segments,
         estimate_bytes,
-        range: Range {
-            least,
-            most: estimate_bytes,
-        },
+        range: Range { least, most },
     }
 }
