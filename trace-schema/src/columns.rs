@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, DictionaryArray, PrimitiveArray,
-    RecordBatch, RecordBatchOptions, StringArray, TypedDictionaryArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, DictionaryArray, Int64Builder,
+    ListArray, ListBuilder, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray,
+    TypedDictionaryArray,
 };
 use arrow::datatypes::{
     DataType, Field, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
@@ -23,6 +24,16 @@ pub(crate) fn time_type() -> DataType {
 /// Type of text that repeats.
 pub(crate) fn repeated_text_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+/// Type of a list of whole numbers, none of them absent.
+pub(crate) fn number_list_type() -> DataType {
+    DataType::List(Arc::new(number_element()))
+}
+
+/// Parquet's own name for what a list holds.
+fn number_element() -> Field {
+    Field::new("element", DataType::Int64, false)
 }
 
 /// Builds a batch column by column from rows.
@@ -61,6 +72,15 @@ impl<'a, R> BatchWriter<'a, R> {
             .map(get)
             .collect::<PrimitiveArray<Int64Type>>();
         self.push(name, true, Arc::new(array))
+    }
+
+    pub(crate) fn int64_list(self, name: &str, get: impl Fn(&'a R) -> &'a [i64]) -> Self {
+        let mut lists = ListBuilder::new(Int64Builder::new()).with_field(number_element());
+        for row in self.rows {
+            lists.values().append_slice(get(row));
+            lists.append(true);
+        }
+        self.push(name, false, Arc::new(lists.finish()))
     }
 
     pub(crate) fn int32(self, name: &str, get: impl Fn(&R) -> i32) -> Self {
@@ -163,6 +183,25 @@ impl<'a> BatchReader<'a> {
 
     pub(crate) fn int32(&self, name: &str) -> Result<&'a [i32], SchemaError> {
         self.values::<Int32Type>(name, &DataType::Int32)
+    }
+
+    pub(crate) fn int64_list(&self, name: &str) -> Result<ListColumn<'a>, SchemaError> {
+        let column = self.column(name)?;
+        self.require_all(name, column)?;
+        let mistyped = || self.mistyped(name, &number_list_type(), column);
+        let lists = column.as_list_opt::<i32>().ok_or_else(mistyped)?;
+        let numbers = lists.values().as_primitive_opt::<Int64Type>();
+        let numbers = numbers.ok_or_else(mistyped)?;
+        if let Some(at) = first_null(numbers) {
+            // The element's own number would mean nothing to a reader: name its row.
+            let starts = lists.value_offsets();
+            let row = starts.partition_point(|&start| start as usize <= at) - 1;
+            return Err(self.problem(name, ColumnProblem::Null { row }));
+        }
+        Ok(ListColumn {
+            lists,
+            numbers: numbers.values(),
+        })
     }
 
     pub(crate) fn optional_int64(
@@ -309,6 +348,20 @@ impl<'a> Text<'a> {
     /// The text of a row as a `String`, or none.
     pub(crate) fn owned(&self, row: usize) -> Option<String> {
         self.get(row).map(str::to_owned)
+    }
+}
+
+/// A column of lists.
+pub(crate) struct ListColumn<'a> {
+    lists: &'a ListArray,
+    numbers: &'a [i64],
+}
+
+impl<'a> ListColumn<'a> {
+    /// The list of a row.
+    pub(crate) fn at(&self, row: usize) -> &'a [i64] {
+        let starts = self.lists.value_offsets();
+        &self.numbers[starts[row] as usize..starts[row + 1] as usize]
     }
 }
 

@@ -317,7 +317,13 @@ fn readable_as(found: &DataType, expected: &DataType) -> bool {
         DataType::Dictionary(_, values) => values.is_string(),
         kind => kind.is_string(),
     };
-    found == expected || (is_text(found) && is_text(expected))
+    match (found, expected) {
+        // Other writers give the element another name, or leave open that it may be absent.
+        (DataType::List(found), DataType::List(expected)) => {
+            found.data_type() == expected.data_type()
+        }
+        _ => found == expected || (is_text(found) && is_text(expected)),
+    }
 }
 
 /// First and last time in a row group, from its statistics.

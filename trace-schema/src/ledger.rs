@@ -87,6 +87,8 @@ pub struct LedgerRow {
     pub pairing_ambiguous: i64,
     /// Wire flows that the full pairing map turned away.
     pub pairing_overflow: i64,
+    /// HTTP byte streams and responses that could not be followed at the `pod` vantage.
+    pub http_unparsed: i64,
     /// Records that did not fit the ring buffer.
     pub ring_drops: i64,
     /// Runs that the kernel skipped because the program was already running on that CPU.
@@ -135,6 +137,7 @@ impl Record for LedgerRow {
         let pairing_missed = read.int64("pairing_missed")?;
         let pairing_ambiguous = read.int64("pairing_ambiguous")?;
         let pairing_overflow = read.int64("pairing_overflow")?;
+        let http_unparsed = read.int64("http_unparsed")?;
         let ring_drops = read.int64("ring_drops")?;
         let hook_misses = read.optional_int64("hook_misses")?;
         let map_entries = read.int64("map_entries")?;
@@ -160,6 +163,7 @@ impl Record for LedgerRow {
             pairing_missed: pairing_missed[row],
             pairing_ambiguous: pairing_ambiguous[row],
             pairing_overflow: pairing_overflow[row],
+            http_unparsed: http_unparsed[row],
             ring_drops: ring_drops[row],
             hook_misses: at(hook_misses, row),
             map_entries: map_entries[row],
@@ -192,6 +196,7 @@ fn columns(rows: &[LedgerRow]) -> BatchWriter<'_, LedgerRow> {
         .int64("pairing_missed", |row| row.pairing_missed)
         .int64("pairing_ambiguous", |row| row.pairing_ambiguous)
         .int64("pairing_overflow", |row| row.pairing_overflow)
+        .int64("http_unparsed", |row| row.http_unparsed)
         .int64("ring_drops", |row| row.ring_drops)
         .optional_int64("hook_misses", |row| row.hook_misses)
         .int64("map_entries", |row| row.map_entries)

@@ -8,6 +8,7 @@
 mod columns;
 pub mod file;
 pub mod flows;
+pub mod http;
 pub mod layout;
 pub mod ledger;
 pub mod manifest;
@@ -18,4 +19,4 @@ pub mod snat;
 pub use record::{Named, Record, SchemaError};
 
 /// Version of every table in this crate; a reader refuses a version that it does not know.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;

@@ -190,6 +190,12 @@ pub enum ColumnProblem {
         /// The name.
         name: String,
     },
+    /// A list is not as long as those of the columns that go with it.
+    #[error("holds a list in row {row} that is not as long as those of the columns beside it")]
+    Uneven {
+        /// The row, from 0.
+        row: usize,
+    },
     /// Part of a group of columns that go together is absent.
     #[error("has no value in row {row}, where the columns beside it have one")]
     Incomplete {

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, Int32Array, ListArray, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Int64Type, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::KeyValue;
@@ -18,6 +18,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
 use trace_schema::file::{self, FileMetadata};
 use trace_schema::flows::FlowRow;
+use trace_schema::http::{HttpRow, HttpVersion};
 use trace_schema::snat::SnatRow;
 use trace_schema::{Record, SchemaError};
 
@@ -27,11 +28,13 @@ proptest! {
     #[test]
     fn batches_keep_rows(
         flows in rows::flows(),
+        https in rows::https(),
         snats in rows::snats(),
         ledgers in rows::ledgers(),
         objects in rows::objects(),
     ) {
         prop_assert_eq!(rows::through_batch(&flows), flows);
+        prop_assert_eq!(rows::through_batch(&https), https);
         prop_assert_eq!(rows::through_batch(&snats), snats);
         prop_assert_eq!(rows::through_batch(&ledgers), ledgers);
         prop_assert_eq!(rows::through_batch(&objects), objects);
@@ -40,12 +43,14 @@ proptest! {
     #[test]
     fn files_keep_rows(
         flows in rows::flows(),
+        https in rows::https(),
         snats in rows::snats(),
         ledgers in rows::ledgers(),
         objects in rows::objects(),
     ) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         prop_assert_eq!(through_file(folder.path(), &flows), flows);
+        prop_assert_eq!(through_file(folder.path(), &https), https);
         prop_assert_eq!(through_file(folder.path(), &snats), snats);
         prop_assert_eq!(through_file(folder.path(), &ledgers), ledgers);
         prop_assert_eq!(through_file(folder.path(), &objects), objects);
@@ -202,7 +207,7 @@ fn text_without_dictionary_is_read() {
             (field.name().clone(), column, field.is_nullable())
         });
     let plain = RecordBatch::try_from_iter_with_nullable(plain).expect("a batch of plain text");
-    let (_folder, path) = foreign(&plain, &pairs("1", "flows"));
+    let (_folder, path) = foreign(&plain, &pairs("2", "flows"));
     assert_eq!(read::<FlowRow>(&path), [flow()]);
 }
 
@@ -227,15 +232,15 @@ fn refusals_are_one_line_with_file_and_column() {
         columns[at] = column;
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("a batch")
     };
-    let good = pairs("1", "flows");
+    let good = pairs("2", "flows");
     check(
         &batch,
         &pairs("7", "flows"),
-        ": schema version 7 is unknown, this build reads 1; use the weighbridge that wrote it",
+        ": schema version 7 is unknown, this build reads 2; use the weighbridge that wrote it",
     );
     check(
         &batch,
-        &pairs("1", "ledger"),
+        &pairs("2", "ledger"),
         ": holds table \"ledger\" where \"flows\" belongs",
     );
     check(
@@ -295,6 +300,46 @@ fn half_a_pre_tuple_is_refused() {
     let expected =
         "snat: column pre_src_port has no value in row 0, where the columns beside it have one";
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn lists_of_other_writers_are_read() {
+    let batch = HttpRow::to_batch(&[http()]).expect("a batch");
+    let lists = [vec![Some(64), Some(100)], vec![Some(68), Some(104)]];
+    let path = |responses: Vec<Option<i64>>| {
+        let [lower, upper] = lists.clone();
+        let replaced = [
+            ("latency_lower_us", lower),
+            ("latency_upper_us", upper),
+            ("latency_responses", responses),
+        ];
+        let mut columns = batch.columns().to_vec();
+        let mut fields = batch.schema().fields().to_vec();
+        for (name, list) in replaced {
+            // The element is called `item` and may be absent, as in files of most other writers.
+            let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(list)]);
+            let at = batch.schema().index_of(name).expect("the column is there");
+            let field = fields[at].as_ref().clone();
+            fields[at] = Arc::new(field.with_data_type(list.data_type().clone()));
+            columns[at] = Arc::new(list);
+        }
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns);
+        foreign(&batch.expect("a batch"), &pairs("2", "http"))
+    };
+    let (_folder, whole) = path(vec![Some(3), Some(1)]);
+    assert_eq!(read::<HttpRow>(&whole), [http()]);
+    let refused = |responses| {
+        let (_folder, path) = path(responses);
+        let rows = file::open::<HttpRow>(&path)
+            .and_then(|file| file.rows()?.collect::<Result<Vec<_>, _>>());
+        one_line(&rows.expect_err("half a histogram"))
+    };
+    let error = refused(vec![Some(4)]);
+    let expected = "column latency_responses holds a list in row 0 that is not as long as those of \
+                    the columns beside it";
+    assert!(error.ends_with(expected), "{error}");
+    let error = refused(vec![Some(3), None]);
+    assert!(error.contains("cannot build a batch"), "{error}");
 }
 
 #[test]
@@ -418,6 +463,27 @@ fn tuple() -> trace_schema::snat::Tuple {
     }
 }
 
+fn http() -> HttpRow {
+    HttpRow {
+        interval_start_us: 1_800_000_000_000_000,
+        interval_end_us: 1_800_000_001_000_000,
+        node: "worker".to_owned(),
+        boot_id: "4f0c2b9e-0000".to_owned(),
+        pod_uid: Some("uid".to_owned()),
+        container_id: None,
+        cgroup_id: 7,
+        local_address: "10.244.1.2".to_owned(),
+        local_port: 8080,
+        peer_address: "10.244.0.9".to_owned(),
+        version: HttpVersion::Http11,
+        status: Some(200),
+        responses: 5,
+        latency_lower_us: vec![64, 100],
+        latency_upper_us: vec![68, 104],
+        latency_responses: vec![3, 1],
+    }
+}
+
 fn flow() -> FlowRow {
     FlowRow {
         interval_start_us: 1_800_000_000_000_000,
@@ -438,7 +504,6 @@ fn flow() -> FlowRow {
         dst_port: 5201,
         encapsulation: None,
         bytes: 1500,
-        packets: 1,
         buffers: 1,
         buffer_bytes: 1500,
         tcp_flags: 16,

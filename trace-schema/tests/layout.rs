@@ -7,7 +7,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use trace_schema::layout::{FileName, covered_files, node_folder, node_of_folder, partition_dir};
 use trace_schema::manifest::RunManifest;
-use trace_schema::{Named, flows, ledger, objects, snat};
+use trace_schema::{Named, flows, http, ledger, objects, snat};
 
 proptest! {
     #[test]
@@ -116,6 +116,7 @@ fn names_of_enums_are_those_of_serde() {
     }
     check::<flows::Direction>();
     check::<flows::NatState>();
+    check::<http::HttpVersion>();
     check::<ledger::Vantage>();
     check::<objects::ObjectEvent>();
     check::<snat::Method>();
@@ -156,12 +157,12 @@ fn manifests_are_read_as_written() {
     assert_eq!(
         refused("{\"schema_version\": 9}"),
         format!(
-            "{shown}: schema version 9 is unknown, this build reads 1; use the weighbridge that wrote it"
+            "{shown}: schema version 9 is unknown, this build reads 2; use the weighbridge that wrote it"
         )
     );
     assert_eq!(refused("{"), format!("{shown}: not a run manifest"));
     assert_eq!(
-        refused("{\"schema_version\": 1}"),
+        refused("{\"schema_version\": 2}"),
         format!("{shown}: not a run manifest")
     );
     fs::remove_file(&path).expect("it is removed");

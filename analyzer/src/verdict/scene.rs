@@ -255,6 +255,7 @@ impl Scene {
                 witness: Witness::Absent,
                 first_seen_us: at(from),
                 last_seen_us: at(last),
+                packets: PACKETS_PER_SECOND,
                 buffers: PACKETS_PER_SECOND,
                 packets_until_paired: Some(1),
             };
@@ -536,6 +537,7 @@ fn ledger_row(node: &str, vantage: Vantage, interface: Option<&str>, start: f64)
         pairing_missed: 0,
         pairing_ambiguous: 0,
         pairing_overflow: 0,
+        http_unparsed: 0,
         ring_drops: 0,
         hook_misses: None,
         map_entries: 0,

@@ -257,6 +257,7 @@ fn snat_row(port: i32, second: i64, node: &str, address: &str) -> SnatRow {
         witness: Witness::Agrees,
         first_seen_us: at(1, 1),
         last_seen_us: at(second, 990),
+        packets: 50,
         buffers: 50,
         packets_until_paired: Some(1),
     }
@@ -284,6 +285,7 @@ fn ledger_row(node: &str, vantage: Vantage, interface: Option<&str>, second: i64
         pairing_missed: 0,
         pairing_ambiguous: 0,
         pairing_overflow: 0,
+        http_unparsed: 0,
         ring_drops: 0,
         hook_misses: None,
         map_entries: 1,

@@ -29,6 +29,7 @@ pub fn ledger(second: i64) -> LedgerRow {
         pairing_missed: 0,
         pairing_ambiguous: 0,
         pairing_overflow: 0,
+        http_unparsed: 0,
         ring_drops: 0,
         hook_misses: Some(0),
         map_entries: 1,

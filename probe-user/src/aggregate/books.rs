@@ -120,6 +120,7 @@ fn blank(interval: &Interval, code: u8, index: u32) -> LedgerRow {
         pairing_missed: 0,
         pairing_ambiguous: 0,
         pairing_overflow: 0,
+        http_unparsed: 0,
         ring_drops: 0,
         hook_misses: None,
         map_entries: 0,

@@ -43,6 +43,7 @@ fn ledger_row(start_us: i64) -> LedgerRow {
         pairing_missed: 0,
         pairing_ambiguous: 0,
         pairing_overflow: 0,
+        http_unparsed: 0,
         ring_drops: 0,
         hook_misses: None,
         map_entries: 0,
@@ -70,6 +71,7 @@ fn snat_row(start_us: i64) -> SnatRow {
         witness: Witness::Absent,
         first_seen_us: start_us,
         last_seen_us: start_us,
+        packets: 1,
         buffers: 1,
         packets_until_paired: None,
     }

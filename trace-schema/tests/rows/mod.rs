@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use trace_schema::flows::{Direction, FlowRow, NatState};
+use trace_schema::http::{HttpRow, HttpVersion};
 use trace_schema::ledger::{Count, LedgerRow, Vantage};
 use trace_schema::objects::{ObjectEvent, ObjectRow};
 use trace_schema::snat::{Method, SnatRow, Tuple, Witness};
@@ -60,12 +61,46 @@ pub fn flows() -> impl Strategy<Value = Vec<FlowRow>> {
     vec(row, 0..20)
 }
 
+pub fn https() -> impl Strategy<Value = Vec<HttpRow>> {
+    let place = [(); 4].map(|()| text());
+    let pod = (option::of(text()), option::of(text()), number());
+    let what = (
+        any::<i32>(),
+        named::<HttpVersion>(),
+        option::of(any::<i32>()),
+    );
+    let buckets = vec((number(), number(), number()), 0..5);
+    let row = ([time(), time()], place, pod, what, number(), buckets);
+    let row = row.prop_map(|(times, place, pod, what, responses, buckets)| {
+        let [node, boot_id, local_address, peer_address] = place;
+        HttpRow {
+            interval_start_us: times[0],
+            interval_end_us: times[1],
+            node,
+            boot_id,
+            pod_uid: pod.0,
+            container_id: pod.1,
+            cgroup_id: pod.2,
+            local_address,
+            local_port: what.0,
+            peer_address,
+            version: what.1,
+            status: what.2,
+            responses,
+            latency_lower_us: buckets.iter().map(|bucket| bucket.0).collect(),
+            latency_upper_us: buckets.iter().map(|bucket| bucket.1).collect(),
+            latency_responses: buckets.iter().map(|bucket| bucket.2).collect(),
+        }
+    });
+    vec(row, 0..20)
+}
+
 pub fn ledgers() -> impl Strategy<Value = Vec<LedgerRow>> {
     let place = (text(), text(), named::<Vantage>(), option::of(text()));
     let direction = option::of(named::<Direction>());
     let counts = [(); 4].map(|()| count());
     let kernel = [(); 6].map(|()| option::of(number()));
-    let losses = [(); 6].map(|()| number());
+    let losses = [(); 7].map(|()| number());
     let row = (
         [time(), time()],
         place,
@@ -97,6 +132,7 @@ pub fn ledgers() -> impl Strategy<Value = Vec<LedgerRow>> {
             pairing_missed: losses[0],
             pairing_ambiguous: losses[1],
             pairing_overflow: losses[2],
+            http_unparsed: losses[6],
             ring_drops: losses[3],
             hook_misses: kernel[5],
             map_entries: losses[4],

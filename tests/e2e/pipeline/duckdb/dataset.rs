@@ -174,6 +174,7 @@ impl Interval {
             witness: Witness::Absent,
             first_seen_us: self.start_us + number,
             last_seen_us: self.end_us() - number,
+            packets: 20 + number,
             buffers: 10 + number,
             packets_until_paired: paired.then_some(1),
         }
@@ -212,6 +213,7 @@ impl Interval {
             pairing_missed: self.number,
             pairing_ambiguous: 0,
             pairing_overflow: 0,
+            http_unparsed: 0,
             ring_drops: 0,
             hook_misses: None,
             map_entries: 7,
