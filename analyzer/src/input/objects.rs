@@ -273,9 +273,18 @@ impl Document<'_> {
 
 /// The namespace of an object that does not say: `default` for the namespaced kinds read here.
 fn in_default(kind: &str) -> Option<String> {
-    let namespaced = ["Pod", "Service", "EndpointSlice", "CiliumEndpoint"];
-    let namespaced = namespaced.contains(&kind) || kind == "StaticGatewayConfiguration";
-    namespaced.then(|| "default".to_owned())
+    let namespaced = [
+        "Pod",
+        "Service",
+        "EndpointSlice",
+        "CiliumEndpoint",
+        "StaticGatewayConfiguration",
+        "Gateway",
+        "HTTPRoute",
+        "GRPCRoute",
+        "ReferenceGrant",
+    ];
+    namespaced.contains(&kind).then(|| "default".to_owned())
 }
 
 #[cfg(test)]

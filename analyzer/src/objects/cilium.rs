@@ -82,6 +82,8 @@ pub struct CiliumNode {
     pub other: Vec<IpAddr>,
     /// Ranges of its pods' addresses.
     pub pod_cidrs: Vec<IpNet>,
+    /// Addresses from which its Envoy speaks to backends.
+    pub ingress: Vec<IpAddr>,
 }
 
 #[derive(Default, Deserialize)]
@@ -136,6 +138,7 @@ struct RawNodeMetadata {
 struct RawNodeSpec {
     addresses: Option<Vec<RawNodeAddress>>,
     ipam: RawIpam,
+    ingress: Option<RawAddressPair>,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +196,10 @@ impl From<RawNode> for CiliumNode {
                 .collect(),
             other: other.into_iter().filter_map(|listed| listed.ip).collect(),
             pod_cidrs: field::ranges(raw.spec.ipam.pod_cidrs),
+            ingress: {
+                let pair = raw.spec.ingress.unwrap_or_default();
+                pair.ipv4.into_iter().chain(pair.ipv6).collect()
+            },
         }
     }
 }

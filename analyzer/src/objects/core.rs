@@ -1,4 +1,4 @@
-//! The core kinds: pods, nodes, namespaces, services and what belongs to them.
+//! The core kinds: pods, nodes, namespaces and ranges of service addresses.
 //!
 //! Each type holds the fields that verdicts rest on and no others, so that two versions which
 //! differ in a heartbeat compare equal.
@@ -15,8 +15,6 @@ use super::selector::Labels;
 const STATIC_GATEWAY: &str = "kubernetes.azure.com/static-gateway-configuration";
 /// Antrea's annotation that names a node's tunnel endpoints.
 const TRANSPORT_ADDRESSES: &str = "node.antrea.io/transport-addresses";
-/// The label by which an EndpointSlice names its service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// A pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -64,24 +62,6 @@ pub struct Node {
 pub struct Namespace {
     /// Labels.
     pub labels: Labels,
-}
-
-/// A service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "RawService")]
-pub struct Service {
-    /// ClusterIPs.
-    pub cluster_ips: Vec<IpAddr>,
-}
-
-/// Some endpoints of a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "RawEndpointSlice")]
-pub struct EndpointSlice {
-    /// Service in the same namespace.
-    pub service: Option<String>,
-    /// Addresses of the endpoints.
-    pub addresses: Vec<IpAddr>,
 }
 
 /// Ranges of ClusterIPs.
@@ -178,34 +158,6 @@ struct RawCondition {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct RawService {
-    spec: RawServiceSpec,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RawServiceSpec {
-    #[serde(rename = "clusterIP")]
-    cluster_ip: Option<String>,
-    #[serde(rename = "clusterIPs")]
-    cluster_ips: Option<Vec<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RawEndpointSlice {
-    metadata: RawMetadata,
-    endpoints: Option<Vec<RawEndpoint>>,
-}
-
-#[derive(Deserialize)]
-struct RawEndpoint {
-    #[serde(default)]
-    addresses: Option<Vec<String>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
 struct RawServiceCidr {
     spec: RawServiceCidrSpec,
 }
@@ -292,36 +244,6 @@ impl From<RawLabelled> for Namespace {
         Self {
             labels: raw.metadata.labels.unwrap_or_default(),
         }
-    }
-}
-
-impl From<RawService> for Service {
-    fn from(raw: RawService) -> Self {
-        let mut cluster_ips = Vec::new();
-        let listed = raw
-            .spec
-            .cluster_ips
-            .into_iter()
-            .flatten()
-            .chain(raw.spec.cluster_ip);
-        // "None" marks a headless service.
-        for address in listed.filter_map(|text| text.parse().ok()) {
-            push_new(&mut cluster_ips, address);
-        }
-        Self { cluster_ips }
-    }
-}
-
-impl From<RawEndpointSlice> for EndpointSlice {
-    fn from(raw: RawEndpointSlice) -> Self {
-        let endpoints = raw.endpoints.into_iter().flatten();
-        // Slices of type FQDN hold names, which no packet carries.
-        let addresses = endpoints
-            .flat_map(|endpoint| endpoint.addresses.unwrap_or_default())
-            .filter_map(|text| text.parse().ok())
-            .collect();
-        let service = raw.metadata.labels.unwrap_or_default().remove(SERVICE_NAME);
-        Self { service, addresses }
     }
 }
 

@@ -14,8 +14,10 @@ pub mod antrea;
 pub mod cilium;
 pub mod core;
 mod field;
+pub mod gateway_api;
 mod holders;
 mod selector;
+pub mod service;
 mod timeline;
 
 pub use field::Cidr;
@@ -25,9 +27,11 @@ pub use timeline::{ALWAYS_US, ObjectName, STILL_US, Timeline, Version};
 
 use antrea::{Egress, ExternalIpPool};
 use cilium::{CiliumEgressGatewayPolicy, CiliumEndpoint, CiliumNode};
-use core::{EndpointSlice, Namespace, Node, Pod, Service, ServiceCidr};
+use core::{Namespace, Node, Pod, ServiceCidr};
 use field::Metadata;
+use gateway_api::{Gateway, GatewayClass, ReferenceGrant, Route};
 use holders::Holders;
+use service::{EndpointSlice, Service};
 
 /// The label that every namespace has, with its own name.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -77,6 +81,16 @@ pub struct History {
     pub cilium_endpoints: Timeline<CiliumEndpoint>,
     /// Cilium's nodes.
     pub cilium_nodes: Timeline<CiliumNode>,
+    /// GatewayClasses.
+    pub gateway_classes: Timeline<GatewayClass>,
+    /// Gateways.
+    pub gateways: Timeline<Gateway>,
+    /// HTTPRoutes.
+    pub http_routes: Timeline<Route>,
+    /// GRPCRoutes.
+    pub grpc_routes: Timeline<Route>,
+    /// ReferenceGrants.
+    pub reference_grants: Timeline<ReferenceGrant>,
     /// Rows of kinds that no verdict rests on, by kind.
     pub ignored: BTreeMap<String, usize>,
     pods_by_uid: HashMap<String, ObjectName>,
@@ -289,6 +303,11 @@ impl History {
             ("cilium.io", "CiliumEgressGatewayPolicy") => clock.put(&mut self.cilium_policies, row),
             ("cilium.io", "CiliumEndpoint") => clock.put(&mut self.cilium_endpoints, row),
             ("cilium.io", "CiliumNode") => clock.put(&mut self.cilium_nodes, row),
+            (gateway_api::GROUP, "GatewayClass") => clock.put(&mut self.gateway_classes, row),
+            (gateway_api::GROUP, "Gateway") => clock.put(&mut self.gateways, row),
+            (gateway_api::GROUP, "HTTPRoute") => clock.put(&mut self.http_routes, row),
+            (gateway_api::GROUP, "GRPCRoute") => clock.put(&mut self.grpc_routes, row),
+            (gateway_api::GROUP, "ReferenceGrant") => clock.put(&mut self.reference_grants, row),
             _ => {
                 *self.ignored.entry(row.kind.clone()).or_default() += 1;
                 Ok(())
