@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use trace_schema::objects::ObjectRow;
 
 use crate::bpf;
@@ -133,6 +134,29 @@ impl Lab {
     /// Records that every object is gone, as when the cluster is deleted.
     pub fn delete_objects(&mut self) {
         self.recorder.delete_all();
+    }
+
+    /// Records a new object or a new version of one.
+    pub fn record(&mut self, object: Value) -> Result<(), LabError> {
+        self.recorder.put(object)
+    }
+
+    /// Records a new version of an object that is there.
+    pub fn amend(
+        &mut self,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<(), LabError> {
+        let Some(mut object) = self.recorder.latest(kind, namespace, name).cloned() else {
+            return Err(LabError::Output {
+                what: format!("the {kind} `{name}`"),
+                message: "it was never recorded".to_owned(),
+            });
+        };
+        change(&mut object);
+        self.recorder.put(object)
     }
 
     /// Puts the policy in force, in objects and datapath, on a gateway.

@@ -3,6 +3,7 @@
 //! A [`Config`] is plain data with a default for everything. It refuses nothing itself; the
 //! cluster checks it when it comes up.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::cgroups::{CgroupStyle, QosClass};
@@ -38,6 +39,11 @@ pub struct PodConfig {
     pub node: String,
     /// Whether the egress policy selects it: it then carries the label `egress: gateway`.
     pub selected: bool,
+    /// Labels; none are the pod's name as `app`.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it shares its node's network: that is what its object says, while the lab gives it
+    /// the address that Cilium's Envoy uses.
+    pub host_network: bool,
     /// Quality-of-service class, which decides its cgroup's parent.
     pub qos: QosClass,
 }
@@ -50,6 +56,8 @@ impl PodConfig {
             namespace: "demo".to_owned(),
             node: node.to_owned(),
             selected,
+            labels: BTreeMap::new(),
+            host_network: false,
             qos: QosClass::BestEffort,
         }
     }

@@ -99,7 +99,7 @@ impl Lab {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let mut server = outside.spawn("iperf3", command)?;
-        wait_for_listener(server.id(), options.port)?;
+        wait_for_listener("the iperf3 server", server.id(), options.port)?;
 
         let address = self.outside_address().of(options.family);
         let seconds = options.seconds.to_string();
@@ -212,7 +212,7 @@ pub fn iperf3_version() -> Result<String, LabError> {
 }
 
 /// Waits until a process's network has a TCP listener at the port.
-fn wait_for_listener(pid: u32, port: u16) -> Result<(), LabError> {
+pub(crate) fn wait_for_listener(what: &str, pid: u32, port: u16) -> Result<(), LabError> {
     // Local address and port in hexadecimal, then the other side, then the state; 0A listens.
     let needle = format!(":{port:04X} ");
     let started = Instant::now();
@@ -230,7 +230,7 @@ fn wait_for_listener(pid: u32, port: u16) -> Result<(), LabError> {
         thread::sleep(Duration::from_millis(5));
     }
     Err(LabError::Timeout {
-        what: format!("the iperf3 server did not listen at port {port}"),
+        what: format!("{what} did not listen at port {port}"),
         seconds: limit.as_secs(),
     })
 }

@@ -14,6 +14,7 @@ mod command;
 mod config;
 mod error;
 mod identity;
+mod ingress;
 mod iperf3;
 mod load;
 mod namespace;
@@ -33,6 +34,11 @@ pub use cgroups::{CgroupDriver, CgroupStyle, QosClass, Runtime, cgroup2_mount};
 pub use cluster::{Lab, Placement, Queue};
 pub use config::{Config, Datapath, PodConfig, ServiceConfig};
 pub use error::LabError;
+pub use ingress::{
+    BackendRef, BackendRequest, DataPlane, GatewayRequest, Ingress, IngressConfig, IngressFault,
+    IngressReport, IngressScenario, K6Options, K6Process, K6Run, K6Script, Mirror, Probed, Prober,
+    Retry, Route, UnknownIngressFault, Upstream,
+};
 pub use iperf3::{IperfOptions, IperfProtocol, IperfRun, iperf3_version};
 pub use load::{ConnectionLog, Connections, LoadServer, SeenConnection, SentConnection};
 pub use namespace::Namespace;

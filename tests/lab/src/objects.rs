@@ -39,7 +39,7 @@ pub(crate) fn cluster(
     }
     for (pod, uid, container_id) in pods {
         objects.push(self::pod(pod, uid, container_id, nodes));
-        if datapath == Datapath::Bpf {
+        if datapath == Datapath::Bpf && !pod.config.host_network {
             objects.push(cilium_endpoint(pod, uid));
         }
     }
@@ -112,7 +112,7 @@ fn pod(pod: &Pod, uid: &str, container_id: &str, nodes: &[Node]) -> Value {
         .find(|node| node.index == pod.node_index)
         .map(|node| node.address.v4.to_string());
     let started = timestamp(now_us());
-    json!({
+    let mut object = json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
@@ -142,11 +142,20 @@ fn pod(pod: &Pod, uid: &str, container_id: &str, nodes: &[Node]) -> Value {
                 "state": {"running": {"startedAt": started}},
             }],
         },
-    })
+    });
+    if pod.config.host_network {
+        object["spec"]["hostNetwork"] = json!(true);
+        object["status"]["podIP"] = object["status"]["hostIP"].clone();
+        object["status"]["podIPs"] = json!([{"ip": object["status"]["hostIP"]}]);
+    }
+    object
 }
 
 fn pod_labels(pod: &Pod) -> Value {
-    let mut labels = json!({"app": pod.config.name});
+    let mut labels = match pod.config.labels.is_empty() {
+        true => json!({"app": pod.config.name}),
+        false => json!(pod.config.labels),
+    };
     if pod.config.selected {
         labels[SELECTED.0] = json!(SELECTED.1);
     }

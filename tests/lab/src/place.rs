@@ -86,6 +86,12 @@ impl Place {
             .map_err(|source| spawn_error(&command, &source))
     }
 
+    /// Kills every process here.
+    pub fn kill_all(&self) -> Result<(), LabError> {
+        let path = self.cgroup.join("cgroup.kill");
+        std::fs::write(&path, "1").map_err(LabError::file("write", path))
+    }
+
     /// Starts a command made by [`Place::command`].
     pub fn spawn(&self, what: &str, mut command: Command) -> Result<Process, LabError> {
         let child = command

@@ -74,6 +74,16 @@ impl Recorder {
         Ok(())
     }
 
+    /// The object as it was last recorded.
+    pub fn latest(&self, kind: &str, namespace: Option<&str>, name: &str) -> Option<&Value> {
+        let key = (
+            kind.to_owned(),
+            namespace.map(str::to_owned),
+            name.to_owned(),
+        );
+        self.latest.get(&key)
+    }
+
     /// Records that an object is gone; one that was never there is ignored.
     pub fn delete(&mut self, kind: &str, namespace: Option<&str>, name: &str) {
         let key = (
