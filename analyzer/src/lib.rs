@@ -9,4 +9,5 @@ pub mod pairing;
 pub mod policy;
 pub mod reconcile;
 pub mod report;
+pub mod stats;
 pub mod verdict;
