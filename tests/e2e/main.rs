@@ -4,6 +4,7 @@ mod bad_input;
 mod books;
 mod dataset;
 mod faults;
+mod ingress;
 mod pipeline;
 mod programs;
 mod survival;

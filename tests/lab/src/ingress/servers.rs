@@ -182,7 +182,9 @@ pub(crate) fn folder(lab: &Lab, pod: &str) -> Result<PathBuf, LabError> {
 fn start_nginx(place: &Place, folder: &Path) -> Result<Process, LabError> {
     let mut command = place.command("nginx")?;
     command.arg("-p").arg(folder).args(["-c", "nginx.conf"]);
-    command.args(["-e", "error.log"]).stdin(Stdio::null());
+    // Its Unix sockets are named relative to where it runs.
+    command.args(["-e", "error.log"]).current_dir(folder);
+    command.stdin(Stdio::null());
     let output = create(&folder.join("output.log"))?;
     command.stdout(Stdio::null()).stderr(output);
     place.spawn("nginx", command)

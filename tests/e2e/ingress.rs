@@ -1,0 +1,4 @@
+//! A Gateway with a real data plane: what the backends answered, by every witness there is.
+
+mod scene;
+mod witnesses;
