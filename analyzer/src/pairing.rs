@@ -91,11 +91,11 @@ impl Exits {
             if flow.origin.is_none() && at_pods.contains(&flow.post) {
                 flow.origin = Some((flow.post, Paired::SameTuple));
             }
-            exits
-                .by_post
-                .entry(flow.post)
-                .or_default()
-                .extend(flow.stretches.iter().map(|seen| (flow.node.clone(), *seen)));
+            exits.by_post.entry(flow.post).or_default().extend(
+                flow.stretches
+                    .iter()
+                    .map(|(seen, _)| (flow.node.clone(), *seen)),
+            );
             match flow.origin {
                 Some((pre, _)) => origins.entry(pre).or_default().push(flow),
                 None => exits.add_strays(&flow),
@@ -168,7 +168,7 @@ impl Exits {
     fn add_strays(&mut self, flow: &WireFlow) {
         let service = (flow.post.protocol, flow.post.dst, flow.post.dst_port);
         let strays = self.strays.entry(service).or_default();
-        for &seen in &flow.stretches {
+        for &(seen, _) in &flow.stretches {
             strays.push(Stray {
                 seen,
                 node: flow.node.clone(),
@@ -181,12 +181,27 @@ impl Exits {
 /// A flow at one wire, for as long as the probe held it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct WireFlow {
-    stretches: Vec<Window>,
+    /// First to last packet of each interval, and how many packets.
+    stretches: Vec<(Window, i64)>,
     node: Arc<str>,
     interface: Arc<str>,
     post: FiveTuple,
     origin: Option<(FiveTuple, Paired)>,
-    buffers: i64,
+}
+
+impl WireFlow {
+    /// Whether it sent anything near that time.
+    fn was_up(&self, during: Window) -> bool {
+        let mut stretches = self.stretches.iter();
+        stretches.any(|(at, _)| at.touches(&during, JOIN_SLACK_US))
+    }
+
+    /// Packets that it sent near that time.
+    fn packets_near(&self, during: Window) -> i64 {
+        let near = |at: &Window| at.touches(&during, JOIN_SLACK_US);
+        let stretches = self.stretches.iter().filter(|(at, _)| near(at));
+        stretches.map(|(_, packets)| packets).sum()
+    }
 }
 
 fn wire_flows(rows: &[WireRow]) -> Vec<WireFlow> {
@@ -223,16 +238,14 @@ fn one_wire_flow(rows: &[&WireRow]) -> Vec<WireFlow> {
         let origin = pre.zip(paired);
         match flows.iter_mut().find(|flow| flow.origin == origin) {
             Some(flow) => {
-                flow.buffers += row.buffers;
-                flow.stretches.push(row.seen);
+                flow.stretches.push((row.seen, row.packets));
             }
             None => flows.push(WireFlow {
-                stretches: vec![row.seen],
+                stretches: vec![(row.seen, row.packets)],
                 node: row.node.clone(),
                 interface: row.interface.clone(),
                 post: row.post,
                 origin,
-                buffers: row.buffers,
             }),
         }
     }
@@ -298,16 +311,8 @@ fn follow(
         .collect();
     let mut crossings = Vec::new();
     let mut was_hop = false;
-    for &seen in &flow.stretches {
-        let taken_by: Vec<&&WireFlow> = takers
-            .iter()
-            .filter(|taker| {
-                taker
-                    .stretches
-                    .iter()
-                    .any(|at| at.touches(&seen, JOIN_SLACK_US))
-            })
-            .collect();
+    for &(seen, _) in &flow.stretches {
+        let taken_by: Vec<&&WireFlow> = takers.iter().filter(|taker| taker.was_up(seen)).collect();
         let arrived = arrivals.get(&flow.post).is_some_and(|seen_at| {
             let packets: i64 = seen_at
                 .iter()
@@ -315,7 +320,7 @@ fn follow(
                 .map(|at| at.packets)
                 .sum();
             // A bridge floods a frame or two to nodes that it is not for.
-            packets > 0 && packets * 2 >= flow.buffers
+            packets > 0 && packets * 2 >= flow.packets_near(seen)
         });
         if !taken_by.is_empty() || arrived {
             was_hop = true;

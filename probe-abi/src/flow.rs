@@ -120,6 +120,10 @@ pub struct FlowRecord {
     pub retransmits: u32,
     /// Congestion window, segments.
     pub cwnd_segments: u32,
+    /// 1 when the wire hook needs no more of the flow's packets in this generation.
+    pub looked: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Slot of the IPv4 front table.
@@ -166,8 +170,8 @@ pub struct Tally {
     pub tcp_flags: u32,
     /// Collisions that the owner still survives; granted anew by each of its own packets.
     pub credit: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// As in [`FlowRecord`].
+    pub looked: u32,
     /// 1 while a program is inside the slot (pod side only, where programs may nest).
     pub busy: u64,
 }

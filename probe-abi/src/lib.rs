@@ -13,7 +13,7 @@ pub mod wire;
 
 /// Version of everything in this crate. `tests/layout.rs` fails when a layout changes under an
 /// unchanged version.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 #[cfg(feature = "user")]
 mod pod {

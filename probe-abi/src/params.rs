@@ -14,9 +14,5 @@ pub struct Control {
     pub epoch: u32,
 }
 
-/// Interface indices below this bound can be named in the wire filter.
-pub const WIRE_IFINDEX_BOUND: u32 = 1 << 20;
-/// Words of the wire filter's bit set.
-pub const WIRE_FILTER_WORDS: u32 = WIRE_IFINDEX_BOUND / 64;
 /// Tunnel UDP ports that the wire hook can be told.
 pub const TUNNEL_PORTS: usize = 8;

@@ -88,7 +88,7 @@ pub mod conntrack {
 pub struct WireRecord {
     /// CLOCK_MONOTONIC nanoseconds of the first packet.
     pub first_ns: u64,
-    /// sk_buffs seen; evidence, not accounting.
+    /// sk_buffs looked at.
     pub buffers: u64,
     /// Source before NAT by fingerprint; IPv4 in the first word.
     pub before_src: [u32; 4],

@@ -14,7 +14,10 @@ use probe_abi::{
 };
 
 /// Every version's layout, one line a record: name, size, alignment, offset of each field.
-const LAYOUTS: [(u32, &str); 1] = [(1, include_str!("layout/1.txt"))];
+const LAYOUTS: [(u32, &str); 2] = [
+    (1, include_str!("layout/1.txt")),
+    (2, include_str!("layout/2.txt")),
+];
 
 macro_rules! describe {
     ($text:ident, $($record:ident { $($field:ident),* $(,)? })*) => {
@@ -49,10 +52,10 @@ fn layout() -> String {
         FlowKey6 { scope, src, dst, src_port, dst_port, protocol, hook, generation, reserved }
         FlowRecord {
             packets, bytes, buffers, buffer_bytes, first_ns, first_jiffies, last_jiffies,
-            tcp_flags, tcp_sampled, srtt_us, min_rtt_us, retransmits, cwnd_segments,
+            tcp_flags, tcp_sampled, srtt_us, min_rtt_us, retransmits, cwnd_segments, looked, reserved,
         }
         Tally {
-            packets, bytes, buffers, buffer_bytes, last_jiffies, tcp_flags, credit, reserved, busy,
+            packets, bytes, buffers, buffer_bytes, last_jiffies, tcp_flags, credit, looked, busy,
         }
         Slot4 { key, tally }
         Slot6 { key, tally }

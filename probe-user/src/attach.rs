@@ -10,7 +10,6 @@ use std::{collections::BTreeMap, fs::File, path::Path};
 use anyhow::Context;
 use aya::{
     Ebpf,
-    maps::{Array, MapData},
     programs::{
         BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Link, LinkOrder,
         SchedClassifier, TcAttachType,
@@ -21,7 +20,6 @@ use aya::{
     },
     util::KernelVersion,
 };
-use probe_abi::params::WIRE_IFINDEX_BOUND;
 
 use crate::{
     interfaces::{Chosen, Role},
@@ -55,7 +53,6 @@ impl TcPath {
 /// The hooks that are attached.
 pub struct Hooks {
     ebpf: Ebpf,
-    wire_filter: Array<MapData, u64>,
     attached: BTreeMap<u32, Attached>,
     path: TcPath,
 }
@@ -78,13 +75,12 @@ pub enum Followers {
 
 impl Hooks {
     /// Takes the loaded programs; nothing is attached yet.
-    pub fn new(ebpf: Ebpf, wire_filter: MapData, path: TcPath) -> anyhow::Result<Self> {
-        Ok(Self {
+    pub fn new(ebpf: Ebpf, path: TcPath) -> Self {
+        Self {
             ebpf,
-            wire_filter: Array::try_from(aya::maps::Map::Array(wire_filter))?,
             attached: BTreeMap::new(),
             path,
-        })
+        }
     }
 
     /// Attaches the pod hooks to the cgroup below which the pods live.
@@ -103,7 +99,7 @@ impl Hooks {
         Ok(())
     }
 
-    /// Attaches the wire hook; which interfaces it follows is set by [`Self::attach`].
+    /// Attaches the wire hook, which looks at what the uplinks' hooks ask for.
     pub fn attach_wire(&mut self) -> anyhow::Result<()> {
         program::<BtfTracePoint>(&mut self.ebpf, "wire")?
             .attach()
@@ -138,9 +134,6 @@ impl Hooks {
                 }
             }
         }
-        if chosen.role == Role::Uplink {
-            self.follow_wire(link.index, true)?;
-        }
         self.attached.insert(
             link.index,
             Attached {
@@ -152,11 +145,10 @@ impl Hooks {
     }
 
     /// Forgets an interface that is gone; its hooks went with it.
-    pub fn forget(&mut self, index: u32) -> anyhow::Result<()> {
+    pub fn forget(&mut self, index: u32) {
         if let Some(attached) = self.attached.remove(&index) {
             self.drop_links(attached);
         }
-        self.follow_wire(index, false)
     }
 
     /// Notes an interface's new name.
@@ -229,7 +221,7 @@ impl Hooks {
                     }
                     // All or none: the caller attaches it anew.
                     Err(_) => {
-                        self.forget(index)?;
+                        self.forget(index);
                         break;
                     }
                 }
@@ -303,18 +295,6 @@ impl Hooks {
         program::<SchedClassifier>(&mut self.ebpf, name)?
             .attach_with_options(interface, kind, options)
             .with_context(|| format!("cannot attach {name} to the interface {interface}"))
-    }
-
-    fn follow_wire(&mut self, index: u32, follow: bool) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            index < WIRE_IFINDEX_BOUND,
-            "interface index {index} is beyond {WIRE_IFINDEX_BOUND}, which the wire hook can follow"
-        );
-        let word = self.wire_filter.get(&(index >> 6), 0)?;
-        let bit = 1u64 << (index & 63);
-        let word = if follow { word | bit } else { word & !bit };
-        self.wire_filter.set(index >> 6, word, 0)?;
-        Ok(())
     }
 
     fn drop_links(&mut self, attached: Attached) {

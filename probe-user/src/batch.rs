@@ -179,6 +179,7 @@ mod tests {
             witness: trace_schema::snat::Witness::Absent,
             first_seen_us: start_us,
             last_seen_us: start_us,
+            packets: 1,
             buffers: 1,
             packets_until_paired: None,
         });

@@ -47,6 +47,8 @@ pub struct Maps {
 /// What one generation held.
 #[derive(Clone, Debug, Default)]
 pub struct Drained {
+    /// The generation.
+    pub generation: u8,
     /// IPv4 flows.
     pub flows4: HashMap<FlowKey4, FlowRecord>,
     /// IPv6 flows.
@@ -107,7 +109,10 @@ impl Maps {
 
     /// Reads and deletes a closed generation, and reads the wire flows.
     pub fn collect(&mut self, closed: u8) -> anyhow::Result<Drained> {
-        let mut drained = Drained::default();
+        let mut drained = Drained {
+            generation: closed,
+            ..Drained::default()
+        };
         let (flows, orphans) = collect_family::<FlowKey4, Slot4>(
             &self.flows4,
             &self.front4,

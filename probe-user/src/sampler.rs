@@ -35,7 +35,7 @@ use crate::{
         follow::{Change, Follow},
         netlink::{Counters, Netlink},
     },
-    loader::{self, Parameters, take_map},
+    loader::{self, Parameters},
 };
 
 /// Least time between two scans of the cgroup tree that unknown ids ask for.
@@ -93,11 +93,10 @@ impl Sampler {
             .map_err(|error| warn!("messages from the eBPF programs are off: {error}"))
             .ok();
         let maps = Maps::take(&mut ebpf)?;
-        let wire_filter = take_map(&mut ebpf, "WIRE_FILTER")?;
         let boot_id = boot_id()?;
         let clock = clock::measure()?;
         let mut sampler = Self {
-            hooks: Hooks::new(ebpf, wire_filter, TcPath::of_kernel())?,
+            hooks: Hooks::new(ebpf, TcPath::of_kernel()),
             cgroups: Index::new(root.clone(), LEAST_SCAN_GAP),
             wire_log: WireLog::default(),
             tick_ns: 1_000_000_000 / u64::from(ticks_per_second),
@@ -154,7 +153,7 @@ impl Sampler {
             })
             .collect();
         let interval = self.interval(now_ns);
-        let wire = self.wire_log.advance(&interval, now_ns, &drained.wire);
+        let wire = self.wire_log.advance(&interval, now_ns, &drained);
         self.maps.delete_wire(&wire.over, &drained.wire)?;
         let cgroups = &mut self.cgroups;
         let flows = flow_rows(&interval, &drained, |id| owner(cgroups, id));
@@ -234,7 +233,7 @@ impl Sampler {
                 Change::Gone(chosen) => {
                     info!(interface = %chosen.link.name, "interface gone");
                     self.edges.remove(&chosen.link.index);
-                    self.hooks.forget(chosen.link.index)?;
+                    self.hooks.forget(chosen.link.index);
                 }
                 Change::Renamed { from, to } => {
                     info!(%from, to = %to.link.name, "interface renamed");

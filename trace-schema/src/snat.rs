@@ -77,9 +77,12 @@ pub struct SnatRow {
     pub first_seen_us: i64,
     /// Last packet of the flow at this wire up to the interval's end, to one kernel tick.
     pub last_seen_us: i64,
-    /// Buffers seen at the wire in this interval; evidence, not accounting (the hook may miss some).
+    /// Packets of the flow in this interval, by the uplink's egress hook; where that hook has no such
+    /// flow, what the wire hook looked at.
+    pub packets: i64,
+    /// sk_buffs, as `packets`.
     pub buffers: i64,
-    /// Buffers of the flow that had passed the wire when it was paired.
+    /// Buffers of the flow that the wire hook had looked at when it was paired.
     pub packets_until_paired: Option<i32>,
 }
 
@@ -117,6 +120,7 @@ impl Record for SnatRow {
         let witness = read.named("witness")?;
         let first_seen_us = read.time("first_seen_us")?;
         let last_seen_us = read.time("last_seen_us")?;
+        let packets = read.int64("packets")?;
         let buffers = read.int64("buffers")?;
         let packets_until_paired = read.optional_int32("packets_until_paired")?;
         let row = |row: usize| {
@@ -139,6 +143,7 @@ impl Record for SnatRow {
                 witness: witness[row],
                 first_seen_us: first_seen_us[row],
                 last_seen_us: last_seen_us[row],
+                packets: packets[row],
                 buffers: buffers[row],
                 packets_until_paired: at(packets_until_paired, row),
             })
@@ -172,6 +177,7 @@ fn columns(rows: &[SnatRow]) -> BatchWriter<'_, SnatRow> {
         .named("witness", |row| row.witness)
         .time("first_seen_us", |row| row.first_seen_us)
         .time("last_seen_us", |row| row.last_seen_us)
+        .int64("packets", |row| row.packets)
         .int64("buffers", |row| row.buffers)
         .optional_int32("packets_until_paired", |row| row.packets_until_paired)
 }

@@ -285,6 +285,7 @@ fn half_a_pre_tuple_is_refused() {
         witness: trace_schema::snat::Witness::Absent,
         first_seen_us: 0,
         last_seen_us: 0,
+        packets: 1,
         buffers: 1,
         packets_until_paired: Some(1),
     };
@@ -504,6 +505,7 @@ fn flow() -> FlowRow {
         dst_port: 5201,
         encapsulation: None,
         bytes: 1500,
+        packets: 1,
         buffers: 1,
         buffer_bytes: 1500,
         tcp_flags: 16,

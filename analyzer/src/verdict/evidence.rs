@@ -114,7 +114,7 @@ pub(crate) struct WireRow {
     pub pre: Option<FiveTuple>,
     pub method: trace_schema::snat::Method,
     pub witness: trace_schema::snat::Witness,
-    pub buffers: i64,
+    pub packets: i64,
 }
 
 impl Window {
@@ -223,7 +223,7 @@ impl Evidence {
             pre,
             method: row.method,
             witness: row.witness,
-            buffers: row.buffers,
+            packets: row.packets,
         };
         self.wires.push(wire);
         Ok(())

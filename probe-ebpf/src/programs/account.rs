@@ -47,35 +47,70 @@ pub trait FlowKey: Copy + PartialEq + 'static {
     fn mix(&self) -> u32;
     /// Sets the generation.
     fn set_generation(&mut self, generation: u8);
+    /// The generation.
+    fn generation(&self) -> u32;
 }
 
-/// Adds a packet. Returns how many buffers the flow has had, as far as this CPU's slot or the
-/// record knows, or 0 when the map turned the flow away.
+/// What is known of a packet's flow once the packet was added.
+#[derive(Clone, Copy)]
+pub struct Counted {
+    /// Buffers that the flow has had, as far as this CPU's slot or the record knows; 0 when the map
+    /// turned the flow away.
+    pub buffers: u64,
+    /// Not zero when the wire hook needs no more of its packets.
+    pub looked: u32,
+}
+
+/// Adds a packet. The key gets the generation, and stays in its place: a copy would not fit on the
+/// stack.
 #[inline(always)]
-pub fn account<K: FlowKey>(mut key: K, side: Side, generation: u32, amount: &Amount) -> u64 {
+pub fn account<K: FlowKey>(key: &mut K, side: Side, generation: u32, amount: &Amount) -> Counted {
     key.set_generation(generation as u8);
-    let row = (generation & 1) * FRONT_SIDES + side as u32;
-    let index = row * FRONT_SLOTS + key.mix() % FRONT_SLOTS;
-    let Some(slot) = K::slot(index) else {
-        return add_to_record(&key, amount);
+    let key = &*key;
+    let Some(slot) = K::slot(slot_index(key, side, generation)) else {
+        return add_to_record(key, amount);
     };
     let tally = K::tally_of(slot);
     // SAFETY: `slot` is this CPU's live array element. On the pod side the busy word keeps nested
     // programs out of it; on the tc side nothing nests.
     unsafe {
         if side == Side::Pod && atomic::swap(&raw mut (*tally).busy, 1) != 0 {
-            return add_to_record(&key, amount);
+            return add_to_record(key, amount);
         }
-        let buffers = if *K::key_of(slot) == key {
+        let counted = if *K::key_of(slot) == *key {
             add_to_tally(tally, amount)
         } else {
-            collide(&key, slot, amount)
+            collide(key, slot, amount)
         };
         if side == Side::Pod {
             core::ptr::write_volatile(&raw mut (*tally).busy, 0);
         }
-        buffers
+        counted
     }
+}
+
+/// Notes that the wire hook needs no more packets of a flow at an uplink, whose key names its
+/// generation: where this CPU would look next.
+#[inline(always)]
+pub fn settle<K: FlowKey>(key: &K) {
+    let index = slot_index(key, Side::Tc, key.generation());
+    // SAFETY: the slot is this CPU's live array element, and on the tc side nothing nests; the
+    // record is a live map value, and every writer of the word stores the same.
+    unsafe {
+        if let Some(slot) = K::slot(index)
+            && *K::key_of(slot) == *key
+        {
+            (*K::tally_of(slot)).looked = 1;
+        } else if let Some(record) = key.record() {
+            (*record).looked = 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn slot_index<K: FlowKey>(key: &K, side: Side, generation: u32) -> u32 {
+    let row = (generation & 1) * FRONT_SIDES + side as u32;
+    row * FRONT_SLOTS + key.mix() % FRONT_SLOTS
 }
 
 /// The generation that programs write to now.
@@ -96,7 +131,7 @@ pub fn is_sampled(buffers: u64) -> bool {
 }
 
 #[inline(always)]
-unsafe fn add_to_tally(tally: *mut Tally, amount: &Amount) -> u64 {
+unsafe fn add_to_tally(tally: *mut Tally, amount: &Amount) -> Counted {
     // SAFETY: the caller owns the slot.
     unsafe {
         (*tally).packets += amount.packets;
@@ -107,20 +142,23 @@ unsafe fn add_to_tally(tally: *mut Tally, amount: &Amount) -> u64 {
         (*tally).credit = CREDIT;
         let buffers = (*tally).buffers + 1;
         (*tally).buffers = buffers;
-        buffers
+        Counted {
+            buffers,
+            looked: (*tally).looked,
+        }
     }
 }
 
 /// A packet met a slot that another flow owns, or nobody.
 #[inline(always)]
-unsafe fn collide<K: FlowKey>(key: &K, slot: *mut K::Slot, amount: &Amount) -> u64 {
+unsafe fn collide<K: FlowKey>(key: &K, slot: *mut K::Slot, amount: &Amount) -> Counted {
     let tally = K::tally_of(slot);
-    let buffers = add_to_record(key, amount);
+    let counted = add_to_record(key, amount);
     // SAFETY: the caller owns the slot.
     unsafe {
         if (*tally).credit > 0 {
             (*tally).credit -= 1;
-        } else if buffers != 0 {
+        } else if counted.buffers != 0 {
             if (*tally).buffers != 0 {
                 write_back(&*K::key_of(slot), tally);
             }
@@ -130,24 +168,26 @@ unsafe fn collide<K: FlowKey>(key: &K, slot: *mut K::Slot, amount: &Amount) -> u
             (*tally).buffers = 0;
             (*tally).buffer_bytes = 0;
             (*tally).tcp_flags = 0;
+            (*tally).looked = counted.looked;
             (*tally).credit = CREDIT;
         }
     }
-    buffers
+    counted
 }
 
 #[inline(always)]
-fn add_to_record<K: FlowKey>(key: &K, amount: &Amount) -> u64 {
+fn add_to_record<K: FlowKey>(key: &K, amount: &Amount) -> Counted {
+    let counted = |buffers, looked| Counted { buffers, looked };
     let record = match key.record() {
         Some(record) => record,
         None => {
             if create(key, amount) {
-                return 1;
+                return counted(1, 0);
             }
             // Another CPU may have made the entry meanwhile; else the map is full.
             match key.record() {
                 Some(record) => record,
-                None => return 0,
+                None => return counted(0, 0),
             }
         }
     };
@@ -158,7 +198,7 @@ fn add_to_record<K: FlowKey>(key: &K, amount: &Amount) -> u64 {
         atomic::add(&raw mut (*record).buffer_bytes, amount.buffer_bytes);
         let before = atomic::fetch_add(&raw mut (*record).buffers, 1);
         touch(record, amount.jiffies, amount.tcp_flags);
-        before + 1
+        counted(before + 1, (*record).looked)
     }
 }
 
@@ -192,6 +232,7 @@ unsafe fn write_back<K: FlowKey>(key: &K, tally: *mut Tally) {
         atomic::add(&raw mut (*record).buffers, (*tally).buffers);
         atomic::add(&raw mut (*record).buffer_bytes, (*tally).buffer_bytes);
         touch(record, (*tally).last_jiffies, (*tally).tcp_flags);
+        (*record).looked |= (*tally).looked;
     }
 }
 
@@ -244,6 +285,10 @@ macro_rules! family {
             #[inline(always)]
             fn set_generation(&mut self, generation: u8) {
                 self.generation = generation;
+            }
+            #[inline(always)]
+            fn generation(&self) -> u32 {
+                u32::from(self.generation)
             }
         }
     };

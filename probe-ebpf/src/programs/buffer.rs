@@ -159,3 +159,15 @@ pub fn is_tunnel_port(port: u16) -> bool {
     }
     found && port != 0
 }
+
+/// Whether these headers are a tunnel's, whose packets are never paired. Later fragments have no
+/// ports to tell and count as such.
+#[inline(always)]
+pub fn is_tunnel(headers: &Headers) -> bool {
+    headers.later_fragment != 0
+        || matches!(
+            headers.protocol,
+            protocol::IPIP | protocol::IPV6 | protocol::GRE
+        )
+        || headers.protocol == protocol::UDP && is_tunnel_port(headers.dst_port)
+}

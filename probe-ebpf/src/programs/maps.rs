@@ -7,7 +7,7 @@ use aya_ebpf::{
 use probe_abi::{
     flow::{FRONT_ENTRIES, FlowKey4, FlowKey6, FlowRecord, Slot4, Slot6},
     loss::{LossCount, LossKey},
-    params::{Control, TUNNEL_PORTS, WIRE_FILTER_WORDS},
+    params::{Control, TUNNEL_PORTS},
     wire::{Before, Fingerprint, WireKey, WireRecord},
 };
 
@@ -28,7 +28,22 @@ pub static FINGERPRINTS: LruHashMap<Fingerprint, Before> = LruHashMap::with_max_
 #[map]
 pub static WIRE: HashMap<WireKey, WireRecord> = HashMap::with_max_entries(65_536, 0);
 #[map]
-pub static WIRE_FILTER: Array<u64> = Array::with_max_entries(WIRE_FILTER_WORDS, 0);
+pub static REQUEST: PerCpuArray<Request> = PerCpuArray::with_max_entries(1, 0);
+
+/// What an uplink's egress hook asks of the wire hook, which comes next on the same CPU.
+#[repr(C)]
+pub struct Request {
+    /// Address of the sk_buff; nothing is asked of any other.
+    pub skb: u64,
+    /// Interface that it leaves by.
+    pub ifindex: u32,
+    /// Which of the keys below is the flow's: 4 or 6, or 0 where none is to be told.
+    pub family: u32,
+    /// The flow as the uplink counts it.
+    pub key4: FlowKey4,
+    /// The same in IPv6.
+    pub key6: FlowKey6,
+}
 
 /// Declares constants that user space overrides before loading.
 macro_rules! parameters {

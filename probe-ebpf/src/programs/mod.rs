@@ -7,6 +7,7 @@ pub mod loss;
 pub mod maps;
 pub mod pairing;
 pub mod pod;
+pub mod request;
 pub mod uplink;
 pub mod wire;
 

@@ -16,7 +16,7 @@ use probe_ebpf::packet::{
 };
 
 use super::{
-    account::{FlowKey, Side, account, generation, is_sampled},
+    account::{Counted, FlowKey, Side, account, generation, is_sampled},
     buffer::{Amount, Buffer, NON_IP, PARSED, headers as parse_headers},
     loss::{code, lose, report_overflow},
     pairing::remember,
@@ -116,15 +116,15 @@ pub fn count<const HOOK: u8>(skb: *mut __sk_buff, scope: u64, offset: usize, var
 }
 
 #[inline(always)]
-fn enter<const HOOK: u8, K: FlowKey>(buffer: Buffer, key: K, amount: &Amount) -> i32 {
+fn enter<const HOOK: u8, K: FlowKey>(buffer: Buffer, mut key: K, amount: &Amount) -> i32 {
     let generation = generation();
-    let buffers = account(key, Side::Pod, generation, amount);
+    let Counted { buffers, .. } = account(&mut key, Side::Pod, generation, amount);
     if is_sampled(buffers) || amount.tcp_flags & u32::from(EVENTS) != 0 {
         if HOOK == hook::POD_EGRESS {
             remember::<0>(buffer.skb, generation);
         }
         if buffers != 0 {
-            sample(buffer.skb, &key, generation);
+            sample(buffer.skb, &key);
         } else {
             report_overflow(buffer.skb, 0, u32::from(HOOK), generation);
             lose(0, code(HOOK, reason::OVERFLOW), generation, amount);
@@ -136,9 +136,7 @@ fn enter<const HOOK: u8, K: FlowKey>(buffer: Buffer, key: K, amount: &Amount) ->
 /// What is done at a flow's first, second, fourth, eighth … packet, beside remembering its
 /// fingerprint: reading the socket's TCP state.
 #[inline(never)]
-fn sample<K: FlowKey>(skb: *mut __sk_buff, key: &K, generation: u32) -> u32 {
-    let mut key = *key;
-    key.set_generation(generation as u8);
+fn sample<K: FlowKey>(skb: *mut __sk_buff, key: &K) -> u32 {
     let Some(record) = key.record() else { return 0 };
     sample_socket(skb, record);
     1
@@ -193,7 +191,7 @@ fn thorough<const HOOK: u8>(buffer: Buffer, scope: u64) -> u32 {
         return 0;
     }
     let amount = buffer.amount_of(&headers);
-    let buffers = enter_headers(&headers, scope, HOOK, Side::Pod, &amount);
+    let Counted { buffers, .. } = enter_headers(&headers, scope, HOOK, Side::Pod, &amount);
     if buffers == 0 {
         report_overflow(buffer.skb, 0, u32::from(HOOK), generation);
         lose(0, code(HOOK, reason::OVERFLOW), generation, &amount);

@@ -15,10 +15,11 @@ use probe_ebpf::packet::{
 };
 
 use super::{
-    account::{FlowKey, Side, account, generation, is_sampled},
-    buffer::{Amount, Buffer, NON_IP, PARSED, headers as parse_headers, is_tunnel_port},
+    account::{Counted, Side, account, generation, is_sampled},
+    buffer::{Amount, Buffer, NON_IP, PARSED, headers as parse_headers, is_tunnel, is_tunnel_port},
     loss::{code, lose, report_overflow},
     pairing::remember,
+    request::{Asking, ask, ask_once},
 };
 
 /// TC_ACT_UNSPEC, which is TCX_NEXT: go on with the next program.
@@ -27,6 +28,8 @@ const NEXT: i32 = -1;
 /// Bytes of the link header in front of each packet.
 const ETHERNET: usize = ETHERNET_LENGTH as usize;
 const NO_LINK_HEADER: usize = 0;
+/// Flags of packets that the wire hook looks at whatever it knows: a connection opens or closes.
+const EVENTS: u8 = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST;
 
 #[classifier]
 pub fn uplink_egress(ctx: TcContext) -> i32 {
@@ -166,15 +169,18 @@ unsafe fn quick6<const LINK: usize, const HOOK: u8>(
 
 /// Adds a packet of the common layout.
 #[inline(always)]
-fn enter<const LINK: usize, const HOOK: u8, K: FlowKey>(
+fn enter<const LINK: usize, const HOOK: u8, K: Asking>(
     buffer: Buffer,
-    key: K,
+    mut key: K,
     header_length: u32,
     flags: u8,
 ) -> i32 {
     let amount = buffer.amount(buffer.length() - LINK as u32, header_length, flags);
     let generation = generation();
-    let buffers = account(key, Side::Tc, generation, &amount);
+    let Counted { buffers, looked } = account(&mut key, Side::Tc, generation, &amount);
+    if HOOK == hook::UPLINK_EGRESS && (looked == 0 || flags & EVENTS != 0) {
+        ask(buffer.skb, buffer.ifindex(), &key);
+    }
     if buffers == 0 {
         report_overflow(buffer.skb, buffer.ifindex(), u32::from(HOOK), generation);
         lose(
@@ -195,14 +201,18 @@ fn enter<const LINK: usize, const HOOK: u8, K: FlowKey>(
 /// tunnels, other protocols, headers outside the linear part.
 #[inline(always)]
 fn uncommon<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> i32 {
-    // Remembering is left to the caller, so that two deep stacks never stand on one another.
+    // What follows is left to the caller, so that two deep stacks never stand on one another.
     if thorough::<LINK, HOOK>(buffer) != 0 {
-        remember::<LINK>(buffer.skb, generation());
+        if HOOK == hook::UPLINK_EGRESS {
+            ask_once(buffer.skb, buffer.ifindex());
+        } else {
+            remember::<LINK>(buffer.skb, generation());
+        }
     }
     NEXT
 }
 
-/// Counts such a packet. Returns 1 where its fingerprint is worth remembering.
+/// Counts such a packet. Returns 1 where its fingerprint is worth remembering, or looking for.
 #[inline(never)]
 fn thorough<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> u32 {
     let mut headers = Headers::default();
@@ -212,7 +222,7 @@ fn thorough<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> u32 {
     }
     let amount = buffer.amount_of(&headers);
     let generation = generation();
-    let buffers = enter_headers(
+    let Counted { buffers, .. } = enter_headers(
         &headers,
         u64::from(buffer.ifindex()),
         HOOK,
@@ -228,15 +238,24 @@ fn thorough<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> u32 {
             &amount,
         );
     }
+    if HOOK == hook::UPLINK_EGRESS {
+        return u32::from(!is_tunnel(&headers));
+    }
     let is_wanted = is_sampled(buffers) || headers.tcp_flags & tcp_flags::SYN != 0;
     u32::from(is_before_nat(HOOK) && is_wanted)
 }
 
 /// Adds a packet whose headers were parsed in full.
 #[inline(always)]
-pub fn enter_headers(headers: &Headers, scope: u64, hook: u8, side: Side, amount: &Amount) -> u64 {
+pub fn enter_headers(
+    headers: &Headers,
+    scope: u64,
+    hook: u8,
+    side: Side,
+    amount: &Amount,
+) -> Counted {
     if headers.family == 4 {
-        let key = FlowKey4 {
+        let mut key = FlowKey4 {
             scope,
             src: headers.src[0],
             dst: headers.dst[0],
@@ -247,9 +266,9 @@ pub fn enter_headers(headers: &Headers, scope: u64, hook: u8, side: Side, amount
             generation: 0,
             reserved: 0,
         };
-        account(key, side, generation(), amount)
+        account(&mut key, side, generation(), amount)
     } else {
-        let key = FlowKey6 {
+        let mut key = FlowKey6 {
             scope,
             src: headers.src,
             dst: headers.dst,
@@ -260,7 +279,7 @@ pub fn enter_headers(headers: &Headers, scope: u64, hook: u8, side: Side, amount
             generation: 0,
             reserved: 0,
         };
-        account(key, side, generation(), amount)
+        account(&mut key, side, generation(), amount)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The far side of the NAT: tp_btf/net_dev_queue, the packet as it is handed to a driver.
 //!
-//! The hook can miss a few packets in ten thousand, so it pairs and never counts bytes.
+//! The hook can miss a few packets in ten thousand, so it pairs and never counts bytes. It looks
+//! only at packets that the uplink's egress hook asked for, see [`super::request`].
 
 use aya_ebpf::{
     EbpfContext,
@@ -11,7 +12,6 @@ use aya_ebpf::{
 };
 use probe_abi::{
     loss::reason,
-    params::WIRE_FILTER_WORDS,
     wire::{Before, Fingerprint, LOOKUPS_PER_EPOCH, WireKey, WireRecord, conntrack},
 };
 use probe_ebpf::{
@@ -24,9 +24,10 @@ use probe_ebpf::{
 };
 
 use super::{
-    buffer::{NON_IP, PARSED, UNPARSED, is_tunnel_port, jiffies},
+    buffer::{NON_IP, PARSED, UNPARSED, is_tunnel, jiffies},
     loss::lose_pairing,
-    maps::{CONTROL, FINGERPRINTS, WIRE, WIRE_FILTER, parameter},
+    maps::{CONTROL, FINGERPRINTS, WIRE, parameter},
+    request::{answer, last},
 };
 
 /// How far two CPUs' readings of the tick counter may be apart.
@@ -63,17 +64,19 @@ impl Load for Packet {
 pub fn wire(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the tracepoint's only argument is the sk_buff.
     let skb = Skb(unsafe { *(ctx.as_ptr() as *const *const u8) });
+    let Some(request) = last() else { return 0 };
     // SAFETY: offsets come from the running kernel's BTF, and the verifier checks each access
-    // against it.
+    // against it; the request is this CPU's, and softirqs are off.
     unsafe {
-        let dev: *const u8 = field(skb.0, parameter!(SKB_DEV));
-        let ifindex: u32 = field(dev, parameter!(DEV_IFINDEX));
-        if !is_followed(ifindex) {
+        if (*request).skb != skb.0 as u64 {
             return 0;
         }
+        // The request may be an older one, of a packet that never came here.
+        let dev: *const u8 = field(skb.0, parameter!(SKB_DEV));
+        let ifindex: u32 = field(dev, parameter!(DEV_IFINDEX));
         let net: *const u8 = field(dev, parameter!(DEV_NET));
         let inode: u32 = field(net, parameter!(NET_INUM));
-        if inode != parameter!(NETNS_INODE) {
+        if ifindex != (*request).ifindex || inode != parameter!(NETNS_INODE) {
             return 0;
         }
         let network: u16 = field(skb.0, parameter!(SKB_NETWORK_HEADER));
@@ -86,7 +89,9 @@ pub fn wire(ctx: BtfTracePointContext) -> i32 {
             start: start as *const u8,
             linear: (data + u64::from(length - outside)).wrapping_sub(start) as u32,
         };
-        look(skb, ifindex, packet);
+        if look(skb, ifindex, packet) {
+            answer(request);
+        }
     }
     0
 }
@@ -102,29 +107,17 @@ unsafe fn field<T: Copy>(at: *const u8, offset: u32) -> T {
     unsafe { core::ptr::read_volatile(at.add(offset as usize).cast()) }
 }
 
-/// Whether this interface is one of the uplinks.
+/// Pairs one packet. True when no more of its flow's are needed in this generation.
 #[inline(always)]
-fn is_followed(ifindex: u32) -> bool {
-    let index = ifindex >> 6;
-    if index >= WIRE_FILTER_WORDS {
-        return false;
-    }
-    match WIRE_FILTER.get(index) {
-        Some(word) => word >> (ifindex & 63) & 1 != 0,
-        None => false,
-    }
-}
-
-#[inline(always)]
-fn look(skb: Skb, ifindex: u32, packet: Packet) {
+fn look(skb: Skb, ifindex: u32, packet: Packet) -> bool {
     let mut headers = Headers::default();
     match read_headers(packet.start, packet.linear, &mut headers) {
         PARSED if !is_tunnel(&headers) => {}
         UNPARSED => {
             lose_pairing(ifindex, u32::from(reason::IP_UNPARSED), generation());
-            return;
+            return false;
         }
-        _ => return,
+        _ => return true,
     }
     let key = WireKey {
         src: headers.src,
@@ -145,7 +138,7 @@ fn look(skb: Skb, ifindex: u32, packet: Packet) {
                 Some(record) => record,
                 None => {
                     lose_pairing(ifindex, u32::from(reason::PAIRING_OVERFLOW), generation());
-                    return;
+                    return false;
                 }
             }
         }
@@ -223,19 +216,14 @@ fn create(key: &WireKey, now: u32) -> u32 {
     u32::from(WIRE.insert(key, fresh, u64::from(BPF_NOEXIST)).is_err())
 }
 
-/// Later fragments have no ports, and a tunnel's outer packets no business here.
 #[inline(always)]
-fn is_tunnel(headers: &Headers) -> bool {
-    headers.later_fragment != 0
-        || matches!(
-            headers.protocol,
-            protocol::IPIP | protocol::IPV6 | protocol::GRE
-        )
-        || headers.protocol == protocol::UDP && is_tunnel_port(headers.dst_port)
-}
-
-#[inline(always)]
-unsafe fn advance(skb: Skb, packet: Packet, headers: &Headers, record: *mut WireRecord, now: u32) {
+unsafe fn advance(
+    skb: Skb,
+    packet: Packet,
+    headers: &Headers,
+    record: *mut WireRecord,
+    now: u32,
+) -> bool {
     // SAFETY: the caller vouches for the record.
     unsafe {
         (*record).last_jiffies = now;
@@ -257,7 +245,7 @@ unsafe fn advance(skb: Skb, packet: Packet, headers: &Headers, record: *mut Wire
         }
         let is_paired = (*record).paired_after != 0;
         if !may_look(record, is_paired) {
-            return;
+            return true;
         }
         if !is_paired && (*record).conntrack != conntrack::DESCRIBES {
             read_conntrack(skb, headers, record);
@@ -266,6 +254,7 @@ unsafe fn advance(skb: Skb, packet: Packet, headers: &Headers, record: *mut Wire
         if print_packet(packet.start, packet.linear, headers, &mut print) == 0 {
             pair(&print, record, now, buffers);
         }
+        (*record).paired_after != 0
     }
 }
 

@@ -65,6 +65,7 @@ fn record() -> FlowRecord {
         min_rtt_us: 90,
         retransmits: 2,
         cwnd_segments: 10,
+        ..FlowRecord::default()
     }
 }
 

@@ -1,11 +1,19 @@
 //! Wire flows: which sent packets in the interval, how they were paired, which are over.
+//!
+//! The wire hook looks at few of a flow's packets. How many there were and when the last one was
+//! is what the uplink's egress hook counted, which knows the flow by its addresses before NAT or
+//! after it, as the datapath has it.
 
 use std::collections::HashMap;
 
-use probe_abi::wire::{WireKey, WireRecord, conntrack};
+use probe_abi::{
+    flow::{FlowKey4, FlowKey6, FlowRecord, hook},
+    wire::{WireKey, WireRecord, conntrack},
+};
 use trace_schema::snat::{Method, SnatRow, Tuple, Witness};
 
 use super::{Interval, address, protocol_name};
+use crate::drain::Drained;
 
 /// FIN or RST: the connection is closing.
 const CLOSING: u8 = 1 | 4;
@@ -36,7 +44,7 @@ pub struct WireRows {
     pub rows: Vec<SnatRow>,
     /// Flows to delete.
     pub over: Vec<WireKey>,
-    /// Buffers seen in the interval, by interface index.
+    /// Buffers looked at in the interval, by interface index.
     pub buffers: HashMap<u32, u64>,
     /// Pairings in which fingerprint and conntrack name different sources.
     pub disagreements: u64,
@@ -44,15 +52,10 @@ pub struct WireRows {
 
 impl WireLog {
     /// Compares a reading of the map, taken at `now_ns`, with the last one.
-    pub fn advance(
-        &mut self,
-        interval: &Interval,
-        now_ns: u64,
-        wire: &[(WireKey, WireRecord)],
-    ) -> WireRows {
+    pub fn advance(&mut self, interval: &Interval, now_ns: u64, drained: &Drained) -> WireRows {
         let mut result = WireRows::default();
-        let mut known = HashMap::with_capacity(wire.len());
-        for (key, record) in wire {
+        let mut known = HashMap::with_capacity(drained.wire.len());
+        for (key, record) in &drained.wire {
             let before = self
                 .known
                 .get(key)
@@ -66,7 +69,8 @@ impl WireLog {
             };
             if is_active {
                 *result.buffers.entry(key.ifindex).or_default() += sent;
-                let row = snat_row(interval, key, record, sent);
+                let amount = Amount::of(interval, drained, key, record, sent);
+                let row = snat_row(interval, key, record, amount);
                 result.disagreements += u64::from(row.witness == Witness::Disagrees);
                 result.rows.push(row);
             }
@@ -96,7 +100,93 @@ impl WireLog {
     }
 }
 
-fn snat_row(interval: &Interval, key: &WireKey, record: &WireRecord, sent: u64) -> SnatRow {
+/// What a flow sent in an interval.
+struct Amount {
+    packets: u64,
+    buffers: u64,
+    last_seen_us: i64,
+}
+
+impl Amount {
+    /// By the uplink's count; where that has no such flow, what the wire looked at.
+    fn of(
+        interval: &Interval,
+        drained: &Drained,
+        key: &WireKey,
+        record: &WireRecord,
+        looked_at: u64,
+    ) -> Self {
+        let last_look_us =
+            interval.last_seen_us(record.first_ns, record.first_jiffies, record.last_jiffies);
+        let Some(flow) = at_uplink(drained, key, record) else {
+            return Self {
+                packets: looked_at,
+                buffers: looked_at,
+                last_seen_us: last_look_us,
+            };
+        };
+        let last_us = interval.last_seen_us(flow.first_ns, flow.first_jiffies, flow.last_jiffies);
+        Self {
+            packets: flow.packets,
+            buffers: flow.buffers,
+            last_seen_us: last_us.max(last_look_us),
+        }
+    }
+}
+
+/// The wire flow as the uplink's egress hook counted it in the interval: as it left, or as it was
+/// before the translation that came behind that hook.
+fn at_uplink<'a>(
+    drained: &'a Drained,
+    key: &WireKey,
+    record: &WireRecord,
+) -> Option<&'a FlowRecord> {
+    let as_it_left = (key.src, key.src_port, key.dst, key.dst_port);
+    let by_fingerprint = (record.paired_after > 0).then_some((
+        record.before_src,
+        record.before_src_port,
+        key.dst,
+        key.dst_port,
+    ));
+    let by_conntrack = (record.conntrack == conntrack::DESCRIBES).then_some((
+        record.ct_src,
+        record.ct_src_port,
+        record.ct_dst,
+        record.ct_dst_port,
+    ));
+    [Some(as_it_left), by_fingerprint, by_conntrack]
+        .into_iter()
+        .flatten()
+        .find_map(|(src, src_port, dst, dst_port)| {
+            if key.family == 4 {
+                drained.flows4.get(&FlowKey4 {
+                    scope: u64::from(key.ifindex),
+                    src: src[0],
+                    dst: dst[0],
+                    src_port,
+                    dst_port,
+                    protocol: key.protocol,
+                    hook: hook::UPLINK_EGRESS,
+                    generation: drained.generation,
+                    reserved: 0,
+                })
+            } else {
+                drained.flows6.get(&FlowKey6 {
+                    scope: u64::from(key.ifindex),
+                    src,
+                    dst,
+                    src_port,
+                    dst_port,
+                    protocol: key.protocol,
+                    hook: hook::UPLINK_EGRESS,
+                    generation: drained.generation,
+                    reserved: 0,
+                })
+            }
+        })
+}
+
+fn snat_row(interval: &Interval, key: &WireKey, record: &WireRecord, amount: Amount) -> SnatRow {
     let post = tuple(key.family, (key.src, key.src_port), (key.dst, key.dst_port));
     let (pre, method, witness) = pairing(key, record);
     let translated = pre
@@ -115,12 +205,9 @@ fn snat_row(interval: &Interval, key: &WireKey, record: &WireRecord, sent: u64) 
         method,
         witness,
         first_seen_us: interval.clock.utc_us(record.first_ns),
-        last_seen_us: interval.last_seen_us(
-            record.first_ns,
-            record.first_jiffies,
-            record.last_jiffies,
-        ),
-        buffers: sent as i64,
+        last_seen_us: amount.last_seen_us,
+        packets: amount.packets as i64,
+        buffers: amount.buffers as i64,
         packets_until_paired: (record.paired_after > 0).then_some(record.paired_after as i32),
     }
 }

@@ -16,7 +16,7 @@ use probe_user::{
     attach::{Hooks, TcPath},
     drain::{Drained, Maps},
     interfaces::{Chosen, Role, netlink::Netlink},
-    loader::{Parameters, load, program, take_map},
+    loader::{Parameters, load, program},
 };
 
 /// Runs a test on a thread in a network namespace that goes with the thread, with a veth pair
@@ -95,8 +95,7 @@ impl Programs {
     pub fn load(path: TcPath) -> Self {
         let mut ebpf = load(&parameters()).expect("the object loads");
         let maps = Maps::take(&mut ebpf).expect("the maps");
-        let wire_filter = take_map(&mut ebpf, "WIRE_FILTER").expect("the wire's filter");
-        let hooks = Hooks::new(ebpf, wire_filter, path).expect("the hooks");
+        let hooks = Hooks::new(ebpf, path);
         Self { hooks, maps }
     }
 

@@ -3,8 +3,8 @@
 use std::{net::UdpSocket, process::Command};
 
 use aya::{
-    maps::{Array, HashMap, Map, MapData},
-    programs::BtfTracePoint,
+    maps::{HashMap, Map, MapData},
+    programs::{BtfTracePoint, SchedClassifier, TcAttachType},
 };
 use nix::sched::{CloneFlags, unshare};
 use probe_abi::{
@@ -129,14 +129,12 @@ fn ip(line: &str) {
     );
 }
 
-/// Follows an interface with the wire hook of a rig that was loaded in this namespace.
+/// Attaches the uplink's egress hook and the wire hook of a rig that was loaded in this namespace.
 fn attach_wire(rig: &mut Rig, interface: &str) {
-    let index = nix::net::if_::if_nametoindex(interface).expect("an index");
-    let filter = take_map(&mut rig.ebpf, "WIRE_FILTER").expect("the wire's filter");
-    let mut filter: Array<MapData, u64> = Array::try_from(Map::Array(filter)).expect("an array");
-    filter
-        .set(index >> 6, 1 << (index & 63), 0)
-        .expect("a followed interface");
+    let uplink = program::<SchedClassifier>(&mut rig.ebpf, "uplink_egress").expect("the program");
+    uplink
+        .attach(interface, TcAttachType::Egress)
+        .expect("the uplink's hook");
     let wire = program::<BtfTracePoint>(&mut rig.ebpf, "wire").expect("the wire program");
     wire.attach().expect("the tracepoint");
 }

@@ -174,7 +174,7 @@ pub fn snats() -> impl Strategy<Value = Vec<SnatRow>> {
     let how = (
         named::<Method>(),
         named::<Witness>(),
-        number(),
+        (number(), number()),
         option::of(any::<i32>()),
     );
     let row = ([(); 4].map(|()| time()), place, pairing, how);
@@ -194,7 +194,8 @@ pub fn snats() -> impl Strategy<Value = Vec<SnatRow>> {
             witness: how.1,
             first_seen_us: times[2],
             last_seen_us: times[3],
-            buffers: how.2,
+            packets: how.2.0,
+            buffers: how.2.1,
             packets_until_paired: how.3,
         }
     });

@@ -1,10 +1,16 @@
 //! Wire flows from reading to reading: active ones make rows, those that are over are deleted.
 
-use probe_abi::wire::{WireKey, WireRecord, conntrack};
+use probe_abi::{
+    flow::{FlowKey4, FlowRecord, hook},
+    wire::{WireKey, WireRecord, conntrack},
+};
 use trace_schema::snat::{Method, Tuple, Witness};
 
 use super::interval;
-use crate::aggregate::wire::{WireLog, WireRows};
+use crate::{
+    aggregate::wire::{WireLog, WireRows},
+    drain::Drained,
+};
 
 const SECOND: u64 = 1_000_000_000;
 /// When the first reading is taken.
@@ -55,7 +61,35 @@ fn described(record: WireRecord) -> WireRecord {
 }
 
 fn read(log: &mut WireLog, seconds: u64, flows: &[(WireKey, WireRecord)]) -> WireRows {
-    log.advance(&interval(), START_NS + seconds * SECOND, flows)
+    let drained = Drained {
+        wire: flows.to_vec(),
+        ..Drained::default()
+    };
+    log.advance(&interval(), START_NS + seconds * SECOND, &drained)
+}
+
+/// What the uplink counted of a flow with that source, in generation 1.
+fn counted(src: [u32; 4], src_port: u16) -> (FlowKey4, FlowRecord) {
+    let key = FlowKey4 {
+        scope: 2,
+        src: src[0],
+        dst: key().dst[0],
+        src_port,
+        dst_port: key().dst_port,
+        protocol: 6,
+        hook: hook::UPLINK_EGRESS,
+        generation: 1,
+        reserved: 0,
+    };
+    let record = FlowRecord {
+        packets: 70,
+        buffers: 50,
+        first_ns: 1_000 * SECOND,
+        first_jiffies: 100,
+        last_jiffies: 150,
+        ..FlowRecord::default()
+    };
+    (key, record)
 }
 
 fn tuple(src_address: &str, src_port: i32) -> Tuple {
@@ -262,4 +296,55 @@ fn the_same_tuple_on_both_sides_is_no_translation() {
         Some(true),
         "another port is a translation"
     );
+}
+
+/// The wire hook looked at five buffers, the last at tick 125; the uplink counted fifty.
+#[test]
+fn amounts_are_the_uplinks_by_the_addresses_that_it_saw() {
+    let wire = record(5, 125);
+    let amounts = |wire: WireRecord, flow: (FlowKey4, FlowRecord)| {
+        let drained = Drained {
+            generation: 1,
+            wire: vec![(key(), wire)],
+            flows4: [flow].into(),
+            ..Drained::default()
+        };
+        let rows = WireLog::default().advance(&interval(), START_NS, &drained);
+        let row = &rows.rows[0];
+        (row.packets, row.buffers, row.last_seen_us)
+    };
+    let uplinks = (70, 50, 1_000_200_000);
+    let looked_at = (5, 5, 1_000_100_000);
+    // Translated before the uplink's hook, and behind it.
+    assert_eq!(amounts(wire, counted(key().src, key().src_port)), uplinks);
+    let before = counted(wire.before_src, wire.before_src_port);
+    assert_eq!(amounts(wire, before), uplinks);
+    let by_conntrack = WireRecord {
+        paired_after: 0,
+        ..described(wire)
+    };
+    assert_eq!(amounts(by_conntrack, before), uplinks);
+    let unpaired = WireRecord {
+        paired_after: 0,
+        ..wire
+    };
+    assert_eq!(amounts(unpaired, before), looked_at);
+    // Neither another port, nor the generation that is still open, nor the other direction.
+    assert_eq!(amounts(wire, counted(key().src, 9)), looked_at);
+    for other in [
+        FlowKey4 {
+            generation: 0,
+            ..before.0
+        },
+        FlowKey4 {
+            hook: hook::UPLINK_INGRESS,
+            ..before.0
+        },
+        FlowKey4 {
+            scope: 3,
+            ..before.0
+        },
+    ] {
+        assert_eq!(amounts(wire, (other, before.1)), looked_at);
+    }
 }
