@@ -14,6 +14,7 @@ mod cilium;
 mod cluster;
 mod engine;
 mod gateway;
+pub mod gateway_api;
 mod identity;
 mod lints;
 mod lpm;
