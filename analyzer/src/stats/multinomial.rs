@@ -60,11 +60,11 @@ pub fn g_test(observed: &[u64], shares: &[f64]) -> Option<GoodnessOfFit> {
         sum += deviance_term(count as f64, expected);
     }
     let degrees_of_freedom = kept - 1;
-    // The terms are never negative, and with a single backend the sum is rounding only.
+    // With a single backend, and where the counts are as expected, the sum is rounding only.
     let statistic = match (impossible, degrees_of_freedom) {
         (true, _) => f64::INFINITY,
         (false, 0) => 0.0,
-        (false, _) => 2.0 * sum,
+        (false, _) => (2.0 * sum).max(0.0),
     };
     let p_value = if impossible {
         0.0
