@@ -4,6 +4,7 @@
 
 pub mod inspection;
 pub mod iperf3;
+pub mod k6;
 pub mod manifest;
 pub mod objects;
 pub mod traces;

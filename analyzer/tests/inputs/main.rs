@@ -3,6 +3,7 @@
 
 mod books;
 mod iperf3;
+mod k6;
 mod reconcile;
 mod rows;
 mod traces;
