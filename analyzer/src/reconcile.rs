@@ -6,6 +6,7 @@
 //! where the ranges meet. Pure: the caller picks the rows of the run's time.
 
 mod payload;
+pub mod responses;
 
 use std::collections::BTreeMap;
 
