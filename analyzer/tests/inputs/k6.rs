@@ -198,7 +198,7 @@ fn the_data_of_handle_summary() {
     let waiting = run.waiting_us.expect("it has the metric");
     assert_eq!(
         (waiting.p50, waiting.p99),
-        (Some(767.532), Some(1771.789_520_000_002_2))
+        (Some(767.532), Some(1_771.789_520_000_002_2))
     );
     assert_eq!(waiting.count, Some(63));
     assert_eq!(run.backends, None);
