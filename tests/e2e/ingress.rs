@@ -1,4 +1,5 @@
 //! A Gateway with a real data plane: what the backends answered, by every witness there is.
 
+mod latency;
 mod scene;
-mod witnesses;
+mod truth;

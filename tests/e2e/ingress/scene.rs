@@ -30,12 +30,18 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// What the gateway says: requests that a backend's answer was passed on for, by pod and status,
+/// What the gateway says of certain times, UTC microseconds: requests that a backend's answer was passed on for, by pod and status,
 /// and those that it answered itself, by status alone.
-pub fn gateway_counts(ingress: &Ingress) -> (Counts, BTreeMap<u16, u64>) {
+pub fn gateway_counts(
+    ingress: &Ingress,
+    within: impl Fn(i64) -> bool,
+) -> (Counts, BTreeMap<u16, u64>) {
     let pods = ingress.backend_pods();
     let (mut passed, mut own) = (Counts::new(), BTreeMap::new());
     for request in ingress.gateway_log().expect("the gateway's access log") {
+        if !within(request.time_us) {
+            continue;
+        }
         let Some(backend) = request.backend else {
             *own.entry(request.status).or_default() += 1;
             continue;
@@ -49,13 +55,13 @@ pub fn gateway_counts(ingress: &Ingress) -> (Counts, BTreeMap<u16, u64>) {
     (passed, own)
 }
 
-/// What the backends say of requests from the gateway.
-pub fn backend_counts(ingress: &Ingress) -> Counts {
+/// What the backends say of requests from the gateway at certain times, UTC microseconds.
+pub fn backend_counts(ingress: &Ingress, within: impl Fn(i64) -> bool) -> Counts {
     let (gateway, _) = ingress.listener();
     let mut counts = Counts::new();
     for (pod, _) in ingress.backend_pods() {
         for request in ingress.backend_log(&pod).expect("a backend's access log") {
-            if request.peer.ip() == gateway {
+            if request.peer.ip() == gateway && within(request.time_us) {
                 *counts.entry((pod.clone(), request.status)).or_default() += 1;
             }
         }

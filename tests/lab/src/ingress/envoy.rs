@@ -179,3 +179,50 @@ fn cluster(service: &Service, upstream: &Upstream) -> Value {
 fn cluster_name(service: &str) -> String {
     format!("{NAMESPACE}:{service}:80")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(route: &Route, expected: Value) {
+        let services = ["echo-v1", "echo-v2"].map(|name| Service {
+            name: name.to_owned(),
+            port: 8080,
+            h2c: false,
+            pods: Vec::new(),
+        });
+        let routes = routes(route, &services, 1);
+        let rule = &routes["resources"][0]["virtual_hosts"][0]["routes"][0];
+        for (name, value) in expected.as_object().unwrap() {
+            let found = if name == "direct_response" {
+                &rule[name]
+            } else {
+                &rule["route"][name]
+            };
+            assert_eq!(found, value);
+        }
+    }
+
+    #[test]
+    fn weights_are_passed_on_as_they_are() {
+        check(
+            &Route::new(&[("echo-v1", 60), ("echo-v2", 0)]),
+            json!({"weighted_clusters": {"clusters": [
+                {"name": "ingress:echo-v1:80", "weight": 60},
+                {"name": "ingress:echo-v2:80", "weight": 0},
+            ]}}),
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_dropped_first() {
+        check(
+            &Route::new(&[("echo-v1", 0), ("echo-v3", 20)]),
+            json!({"cluster": "ingress:echo-v1:80"}),
+        );
+        check(
+            &Route::new(&[("echo-v3", 20)]),
+            json!({"direct_response": {"status": 500}}),
+        );
+    }
+}

@@ -4,6 +4,7 @@
 //! wrong under load. What the verdict ought to be is known from how the fault is made; the access
 //! logs say what really arrived.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -119,9 +120,9 @@ pub struct IngressReport {
     /// microseconds; the whole run where it never agreed, nothing where it always did.
     pub window_us: Option<(i64, i64)>,
     /// Console lines of k6 by pod.
-    pub hostnames: std::collections::BTreeMap<String, u64>,
+    pub hostnames: BTreeMap<String, u64>,
     /// Requests by the status that k6 got, from the gateway's log.
-    pub statuses: std::collections::BTreeMap<u16, u64>,
+    pub statuses: BTreeMap<u16, u64>,
     /// What the prober was answered.
     pub probed: Probed,
 }
@@ -145,7 +146,7 @@ impl IngressFault {
         let case = format!("lab-{}-ingress-{}", scenario.data_plane.name(), self.name());
         run.write(&scenario.dataset, &id, &case)?;
         ingress.write_objects(&scenario.dataset)?;
-        let mut statuses = std::collections::BTreeMap::new();
+        let mut statuses = BTreeMap::new();
         for request in ingress.gateway_log()? {
             *statuses.entry(request.status).or_default() += 1;
         }
@@ -227,6 +228,8 @@ impl Stage<'_> {
         thread::sleep(Duration::from_secs(2));
         let start_us = now_us();
         self.ingress.kill("echo-v2-2")?;
+        thread::sleep(Duration::from_secs(1));
+        self.ingress.announce_unready("echo-v2")?;
         let run = load.finish(self.ingress)?;
         Ok((Some((start_us, run.end_us)), run))
     }

@@ -30,10 +30,14 @@ pub(crate) fn config(
          $upstream_addr\\t$upstream_status\\t$upstream_header_time';\n    \
          access_log access.log witness;\n    \
          map $http_host $gw_api_compliant_host { '' $host; default $http_host; }\n    \
-         map $http_upgrade $connection_upgrade { default upgrade; '' '';  }\n",
+",
+    );
+    let connection = if upstream.keep_alive { "''" } else { "close" };
+    let _ = writeln!(
+        text,
+        "    map $http_upgrade $connection_upgrade {{ default upgrade; '' {connection}; }}"
     );
     if !upstream.keep_alive {
-        text = text.replace("'' '';  }", "'' close; }");
         text.push_str("    keepalive_timeout 0;\n");
     }
     for service in services {
@@ -149,4 +153,89 @@ fn upstream_name(service: &str) -> String {
 
 fn group_name() -> String {
     format!("group_{NAMESPACE}__echo_rule0_pathRule0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingress::{BackendRef, Mirror};
+
+    fn check(route: &Route, expected: &[&str]) {
+        let service = |name: &str| Service {
+            name: name.to_owned(),
+            port: 8080,
+            h2c: false,
+            pods: Vec::new(),
+        };
+        let services = ["echo-v1", "echo-v2"].map(service);
+        let upstream = Upstream {
+            h2c: false,
+            keep_alive: true,
+        };
+        let text = config(route, &services, &upstream, 1);
+        let mut rest = text.as_str();
+        for line in expected {
+            let Some((_, after)) = rest.split_once(line) else {
+                panic!("no `{line}` in its place: {text}");
+            };
+            rest = after;
+        }
+    }
+
+    #[test]
+    fn percentages_are_the_controllers() {
+        check(
+            &Route::new(&[("echo-v1", 1), ("echo-v2", 2)]),
+            &["33.33% ingress_echo-v1_80;", "66.67% ingress_echo-v2_80;"],
+        );
+        check(
+            &Route::canary(100),
+            &["# 0.00% ingress_echo-v1_80;", "100.00% ingress_echo-v2_80;"],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_reached_is_answered_with_500() {
+        check(
+            &Route::new(&[("echo-v1", 80), ("echo-v3", 20)]),
+            &["80.00% ingress_echo-v1_80;", "20.00% invalid-backend-ref;"],
+        );
+        check(
+            &Route::new(&[("echo-v1", 0), ("echo-v2", 0)]),
+            &["100% invalid-backend-ref;"],
+        );
+        check(
+            &Route::new(&[("echo-v1", 0)]),
+            &["proxy_pass http://invalid-backend-ref$request_uri;"],
+        );
+        check(
+            &Route::default(),
+            &["proxy_pass http://invalid-backend-ref$request_uri;"],
+        );
+    }
+
+    #[test]
+    fn a_single_backend_is_not_split_and_a_mirror_is_a_location() {
+        let mirror = Mirror {
+            service: "echo-v2".to_owned(),
+            percent: Some(50),
+        };
+        let route = Route {
+            backends: vec![BackendRef {
+                service: "echo-v1".to_owned(),
+                weight: None,
+            }],
+            mirror: Some(mirror),
+            retry: None,
+        };
+        check(
+            &route,
+            &[
+                "50.00% /_ngf-internal-mirror;",
+                "mirror /_ngf-internal-mirror;",
+                "proxy_pass http://ingress_echo-v1_80$request_uri;",
+                "proxy_pass http://ingress_echo-v2_80$request_uri;",
+            ],
+        );
+    }
 }
