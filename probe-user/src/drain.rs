@@ -49,6 +49,8 @@ pub struct Maps {
 pub struct Drained {
     /// The generation.
     pub generation: u8,
+    /// The epoch that ended with it.
+    pub epoch: u32,
     /// IPv4 flows.
     pub flows4: HashMap<FlowKey4, FlowRecord>,
     /// IPv6 flows.
@@ -111,6 +113,7 @@ impl Maps {
     pub fn collect(&mut self, closed: u8) -> anyhow::Result<Drained> {
         let mut drained = Drained {
             generation: closed,
+            epoch: self.epoch.wrapping_sub(1),
             ..Drained::default()
         };
         let (flows, orphans) = collect_family::<FlowKey4, Slot4>(

@@ -32,7 +32,6 @@ pub struct WireLog {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     buffers: u64,
-    last_jiffies: u32,
     /// Monotonic nanoseconds of the reading at which it last had sent something.
     active_ns: u64,
 }
@@ -61,15 +60,15 @@ impl WireLog {
                 .get(key)
                 .filter(|seen| seen.buffers <= record.buffers);
             let sent = record.buffers - before.map_or(0, |seen| seen.buffers);
-            let moved = before.is_none_or(|seen| seen.last_jiffies != record.last_jiffies);
-            let is_active = sent > 0 || moved;
+            let flow = at_uplink(drained, key, record);
+            let is_active = was_active(drained.epoch, record, flow);
             let active_ns = match before {
                 Some(seen) if !is_active => seen.active_ns,
                 _ => now_ns,
             };
+            *result.buffers.entry(key.ifindex).or_default() += sent;
             if is_active {
-                *result.buffers.entry(key.ifindex).or_default() += sent;
-                let amount = Amount::of(interval, drained, key, record, sent);
+                let amount = Amount::of(interval, flow, record, sent);
                 let row = snat_row(interval, key, record, amount);
                 result.disagreements += u64::from(row.witness == Witness::Disagrees);
                 result.rows.push(row);
@@ -81,7 +80,6 @@ impl WireLog {
             } else {
                 let seen = Seen {
                     buffers: record.buffers,
-                    last_jiffies: record.last_jiffies,
                     active_ns,
                 };
                 known.insert(*key, seen);
@@ -100,6 +98,13 @@ impl WireLog {
     }
 }
 
+/// Whether the flow sent anything in the epoch that ended. Its first packet of an epoch is always
+/// looked at, so that the record bears that epoch; or the next one already, since it is read a moment
+/// after the flip, and then the uplink's count tells.
+fn was_active(ended: u32, record: &WireRecord, flow: Option<&FlowRecord>) -> bool {
+    record.epoch == ended || record.epoch == ended.wrapping_add(1) && flow.is_some()
+}
+
 /// What a flow sent in an interval.
 struct Amount {
     packets: u64,
@@ -111,14 +116,13 @@ impl Amount {
     /// By the uplink's count; where that has no such flow, what the wire looked at.
     fn of(
         interval: &Interval,
-        drained: &Drained,
-        key: &WireKey,
+        flow: Option<&FlowRecord>,
         record: &WireRecord,
         looked_at: u64,
     ) -> Self {
         let last_look_us =
             interval.last_seen_us(record.first_ns, record.first_jiffies, record.last_jiffies);
-        let Some(flow) = at_uplink(drained, key, record) else {
+        let Some(flow) = flow else {
             return Self {
                 packets: looked_at,
                 buffers: looked_at,

@@ -48,6 +48,14 @@ fn record(buffers: u64, jiffies: u32) -> WireRecord {
     }
 }
 
+/// The same, last looked at in another epoch than the first.
+fn record_of(epoch: u32, buffers: u64, jiffies: u32) -> WireRecord {
+    WireRecord {
+        epoch,
+        ..record(buffers, jiffies)
+    }
+}
+
 /// Conntrack says the same.
 fn described(record: WireRecord) -> WireRecord {
     WireRecord {
@@ -60,8 +68,10 @@ fn described(record: WireRecord) -> WireRecord {
     }
 }
 
+/// A reading at the end of that epoch, which lasts a second.
 fn read(log: &mut WireLog, seconds: u64, flows: &[(WireKey, WireRecord)]) -> WireRows {
     let drained = Drained {
+        epoch: seconds as u32,
         wire: flows.to_vec(),
         ..Drained::default()
     };
@@ -130,14 +140,14 @@ fn a_new_flow_is_a_row_with_both_tuples() {
 fn only_what_sent_since_the_last_reading_is_a_row() {
     let mut log = WireLog::default();
     read(&mut log, 0, &[(key(), record(5, 125))]);
-    let rows = read(&mut log, 1, &[(key(), record(8, 130))]);
+    let rows = read(&mut log, 1, &[(key(), record_of(1, 8, 130))]);
     assert_eq!((rows.rows.len(), rows.rows[0].buffers), (1, 3));
-    let rows = read(&mut log, 2, &[(key(), record(8, 130))]);
+    let rows = read(&mut log, 2, &[(key(), record_of(1, 8, 130))]);
     assert_eq!(
-        (rows.rows.len(), rows.buffers.len(), rows.over.len()),
+        (rows.rows.len(), rows.buffers[&2], rows.over.len()),
         (0, 0, 0)
     );
-    let rows = read(&mut log, 3, &[(key(), record(9, 140))]);
+    let rows = read(&mut log, 3, &[(key(), record_of(3, 9, 140))]);
     assert_eq!((rows.rows.len(), rows.rows[0].buffers), (1, 1));
 }
 
@@ -148,20 +158,21 @@ fn an_idle_flow_is_deleted_after_fifteen_seconds_and_a_busy_one_never() {
         let rows = read(
             &mut log,
             second,
-            &[(key(), record(second + 1, second as u32))],
+            &[(key(), record_of(second as u32, second + 1, second as u32))],
         );
         assert!(rows.over.is_empty(), "busy in second {second}");
     }
     for second in 60..74 {
         assert!(
-            read(&mut log, second, &[(key(), record(60, 59))])
+            read(&mut log, second, &[(key(), record_of(59, 60, 59))])
                 .over
                 .is_empty()
         );
     }
-    assert_eq!(read(&mut log, 74, &[(key(), record(60, 59))]).over, [key()]);
+    let rows = read(&mut log, 74, &[(key(), record_of(59, 60, 59))]);
+    assert_eq!(rows.over, [key()]);
     // It is forgotten: should it speak again, all that the map then holds is new.
-    let rows = read(&mut log, 75, &[(key(), record(2, 900))]);
+    let rows = read(&mut log, 75, &[(key(), record_of(75, 2, 900))]);
     assert_eq!((rows.rows.len(), rows.rows[0].buffers), (1, 2));
 }
 
@@ -191,7 +202,7 @@ fn a_port_that_is_used_anew_shows_the_new_connection() {
         before_src_port: 50_000u16.to_be(),
         paired_after: 6,
         restarts: 1,
-        ..record(7, 505)
+        ..record_of(1, 7, 505)
     };
     let rows = read(&mut log, 1, &[(key(), anew)]);
     assert_eq!(rows.rows[0].pre, Some(tuple("10.244.2.6", 50_000)));
@@ -202,7 +213,7 @@ fn a_port_that_is_used_anew_shows_the_new_connection() {
     assert_eq!(rows.rows[0].first_seen_us, 1_001_500_000);
 
     // Deleted and made again between two readings: its counts begin at nothing.
-    let rows = read(&mut log, 2, &[(key(), record(3, 600))]);
+    let rows = read(&mut log, 2, &[(key(), record_of(2, 3, 600))]);
     assert_eq!(rows.rows[0].buffers, 3);
 }
 
@@ -347,4 +358,34 @@ fn amounts_are_the_uplinks_by_the_addresses_that_it_saw() {
     ] {
         assert_eq!(amounts(wire, (other, before.1)), looked_at);
     }
+}
+
+/// The record is read a moment after the flip, when the next epoch's first packet may have been
+/// looked at already, and no further one of that epoch will be.
+#[test]
+fn a_packet_between_flip_and_reading_belongs_to_the_next_interval() {
+    let mut log = WireLog::default();
+    read(&mut log, 0, &[(key(), record(1, 100))]);
+    let early = [(key(), record_of(2, 2, 125))];
+    let rows = read(&mut log, 1, &early);
+    assert_eq!(rows.rows.len(), 0, "silent in epoch 1");
+    let rows = read(&mut log, 2, &early);
+    assert_eq!(rows.rows.len(), 1, "it sent in epoch 2");
+
+    let mut log = WireLog::default();
+    let drained = Drained {
+        epoch: 1,
+        generation: 1,
+        wire: early.to_vec(),
+        flows4: [counted(key().src, key().src_port)].into(),
+        ..Drained::default()
+    };
+    let rows = log.advance(&interval(), START_NS, &drained);
+    assert_eq!(
+        rows.rows.len(),
+        1,
+        "the uplink says that it sent in epoch 1 too"
+    );
+    let rows = read(&mut log, 2, &early);
+    assert_eq!(rows.rows.len(), 1);
 }
