@@ -159,6 +159,7 @@ fn node_lines(id: &str, datapath: Datapath, node: &Node, nodes: &[Node], pods: &
         let _ = writeln!(lines, "route add {network_v6} via {} dev {TUNNEL}", hop.v6);
     }
     for pod in pods {
+        // What the node itself asks of a pod comes from the node's own address.
         let interface = &pod.host_interface;
         let peer = namespace_name(id, &pod_place(&pod.config.name));
         let _ = write!(
@@ -166,10 +167,12 @@ fn node_lines(id: &str, datapath: Datapath, node: &Node, nodes: &[Node], pods: &
             "link add {interface} mtu {POD_MTU} type veth peer name eth0 mtu {POD_MTU} netns {peer}\n\
              link set {interface} up\n\
              addr add {}/32 dev {interface}\naddr add fe80::1/64 dev {interface} nodad\n\
-             route add {}/32 dev {interface}\nroute add {}/128 dev {interface}\n",
+             route add {}/32 dev {interface} src {}\nroute add {}/128 dev {interface} src {}\n",
             node.pod_gateway(),
             pod.address.v4,
-            pod.address.v6
+            node.address.v4,
+            pod.address.v6,
+            node.address.v6
         );
     }
     lines
