@@ -102,8 +102,8 @@ pub struct K6Run {
     /// Folder with k6's files; it goes with the lab.
     pub folder: PathBuf,
     data_plane: DataPlane,
-    tool_version: String,
-    data_plane_version: String,
+    k6: PathBuf,
+    envoy: PathBuf,
 }
 
 impl Ingress {
@@ -200,11 +200,8 @@ impl K6Process {
             end_us,
             folder: self.folder,
             data_plane: config.data_plane,
-            tool_version: first_line(&config.k6.display().to_string(), "version")?,
-            data_plane_version: match config.data_plane {
-                DataPlane::Nginx => nginx_version()?,
-                DataPlane::Envoy => envoy_version(&config.envoy)?,
-            },
+            k6: config.k6.clone(),
+            envoy: config.envoy.clone(),
             options: self.options,
         })
     }
@@ -263,7 +260,7 @@ impl K6Run {
             start_us: self.start_us,
             end_us: self.end_us,
             tool: "k6".to_owned(),
-            tool_version: self.tool_version.clone(),
+            tool_version: first_line(&self.k6.display().to_string(), "version")?,
             client_pod: Some(self.client_pod.clone()),
             server_address: Some(self.server.to_string()),
             server_port: Some(self.port),
@@ -275,7 +272,10 @@ impl K6Run {
                 ),
                 (
                     self.data_plane.name().to_owned(),
-                    self.data_plane_version.clone(),
+                    match self.data_plane {
+                        DataPlane::Nginx => nginx_version()?,
+                        DataPlane::Envoy => envoy_version(&self.envoy)?,
+                    },
                 ),
             ]),
             kernel: kernel.trim().to_owned(),
