@@ -5,12 +5,22 @@
 //! returns NaN. Every function names its method, formula, source and assumptions, and the tests in
 //! `tests/oracle` hold it against stored answers of scipy and statsmodels.
 
+pub mod bootstrap;
 pub mod dispersion;
 pub mod distance;
 pub mod distribution;
+pub mod effect;
 pub mod holm;
+pub mod mean;
 pub mod multinomial;
+mod order;
+pub mod outlier;
+pub mod permutation;
 pub mod proportion;
+pub mod random;
+pub mod rank;
+pub mod series;
+pub mod trimmed;
 
 use serde::Serialize;
 

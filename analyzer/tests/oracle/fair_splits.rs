@@ -7,31 +7,25 @@ use analyzer::stats::multinomial::g_test;
 use analyzer::stats::proportion::{
     Verdict, clopper_pearson, exact_binomial, requests_needed, tost, wilson,
 };
+use analyzer::stats::random::Random;
 
 const SPLITS: usize = 1_000;
 const ALPHA: f64 = 0.05;
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
-struct Random(u64);
+/// A number from 0 to below 1.
+fn uniform(random: &mut Random) -> f64 {
+    const STEPS: usize = 1 << 53;
+    random.below(STEPS) as f64 / STEPS as f64
+}
 
-impl Random {
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        (bits >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn successes(&mut self, n: u64, share: f64) -> u64 {
-        (0..n).map(|_| u64::from(self.next() < share)).sum()
-    }
+/// How many of n independent requests go to a backend with a share.
+fn successes(random: &mut Random, n: u64, share: f64) -> u64 {
+    (0..n).map(|_| u64::from(uniform(random) < share)).sum()
 }
 
 /// How many of the simulated splits meet a condition.
 fn count(seed: u64, mut holds: impl FnMut(&mut Random) -> bool) -> usize {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     (0..SPLITS).filter(|_| holds(&mut random)).count()
 }
 
@@ -47,7 +41,7 @@ fn different_comes_at_most_at_its_nominal_rate_over_fair_splits() {
         (6, 500, 0.7, 0.65, 0.05),
     ] {
         let failed = count(seed, |random| {
-            let hits = random.successes(n, share);
+            let hits = successes(random, n, share);
             tost(hits, n, reference, margin, ALPHA).unwrap().verdict == Verdict::Different
         });
         let most = (ALPHA * SPLITS as f64) as usize;
@@ -132,7 +126,7 @@ fn intervals_cover_and_tests_keep_their_level() {
     // Four standard errors around the nominal 5 % of 1,000.
     let near_nominal = 22..=78;
     let missed = count(11, |random| {
-        let hits = random.successes(300, 0.6);
+        let hits = successes(random, 300, 0.6);
         !wilson(hits, 300, 0.95).unwrap().contains(0.6)
     });
     assert!(near_nominal.contains(&missed), "Wilson missed {missed}");
@@ -155,7 +149,7 @@ fn intervals_cover_and_tests_keep_their_level() {
     let rejected = count(14, |random| {
         let mut counts = [0_u64; 3];
         for _ in 0..300 {
-            let place = random.next();
+            let place = uniform(random);
             counts[usize::from(place > 0.2) + usize::from(place > 0.5)] += 1;
         }
         g_test(&counts, &[2.0, 3.0, 5.0]).unwrap().p_value <= ALPHA
@@ -171,7 +165,7 @@ fn windows_of_independent_requests_scatter_as_they_should() {
     let windows = |random: &mut Random, shares: [f64; 2]| -> Vec<Window> {
         (0..24)
             .map(|place| Window {
-                successes: random.successes(60, shares[place % 2]),
+                successes: successes(random, 60, shares[place % 2]),
                 n: 60,
             })
             .collect()
@@ -205,12 +199,12 @@ fn the_distance_of_a_perfect_splitter_is_the_expected_one() {
     assert!((expected(100, 0.4) - 0.039).abs() < 0.0005);
     assert!((expected(20_000, 0.4) - 0.002_8).abs() < 0.000_05);
     assert_eq!(expected(1, 0.5), 0.5);
-    let mut random = Random(31);
+    let mut random = Random::new(31);
     let mut sum = 0.0;
     for _ in 0..SPLITS {
         let mut counts = [0_u64; 3];
         for _ in 0..100 {
-            let place = random.next();
+            let place = uniform(&mut random);
             counts[usize::from(place > 0.2) + usize::from(place > 0.5)] += 1;
         }
         sum += distance(&counts, &[0.2, 0.3, 0.5]).unwrap().ratio.unwrap();

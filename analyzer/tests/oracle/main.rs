@@ -3,8 +3,10 @@
 //! Each `.json` is what the `.py` beside it printed; a statistic that differs by more than one part
 //! in 10⁹ fails.
 
+mod compare;
 mod edges;
 mod fair_splits;
+mod run_edges;
 mod split;
 
 use serde::de::DeserializeOwned;
