@@ -2,4 +2,5 @@
 
 mod latency;
 mod scene;
+mod speech;
 mod truth;

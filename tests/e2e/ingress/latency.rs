@@ -25,7 +25,10 @@ fn quantiles_agree_with_k6_and_the_gateway() {
     config.rate_per_s = Some(RATE_PER_S);
     let dataset = tempfile::tempdir().expect("a temporary directory");
     let ingress = Ingress::up(config).expect("an ingress");
-    let probes = ProbeOptions::new(dataset::binary("weighbridge-probe"), dataset.path());
+    let probes = ProbeOptions {
+        nodes: vec!["worker".to_owned(), "gateway2".to_owned()],
+        ..ProbeOptions::new(dataset::binary("weighbridge-probe"), dataset.path())
+    };
     let probes = ingress.lab().start_probes(&probes).expect("probes");
     let options = K6Options {
         script: K6Script::Counter,

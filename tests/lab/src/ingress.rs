@@ -24,7 +24,7 @@ use std::time::Duration;
 use crate::cluster::Lab;
 use crate::config::{Config, Datapath, PodConfig};
 use crate::error::LabError;
-use crate::place::Process;
+use crate::place::{Place, Process};
 
 pub use access_log::{BackendRequest, GatewayRequest};
 pub use fault::{IngressFault, IngressReport, IngressScenario, UnknownIngressFault};
@@ -226,6 +226,11 @@ impl Ingress {
     /// Address and port of the Gateway's listener.
     pub fn listener(&self) -> (Ipv4Addr, u16) {
         (gateway_address(&self.lab, &self.config), 80)
+    }
+
+    /// The pod that load comes from.
+    pub fn client(&self) -> &Place {
+        self.lab.pod(CLIENT)
     }
 
     /// Names of the backends' pods with their addresses.

@@ -10,6 +10,25 @@ use super::Upstream;
 /// Port of health checks where the other speaks HTTP/2 alone.
 pub(crate) const HEALTH_PORT: u16 = 8081;
 
+/// Answers of other shapes than the usual one, for whoever follows connections.
+const ODDITIES: &str = "        root .;
+        location = /healthz { return 200 \"ok\\n\"; }
+        location = /empty { return 204; }
+        location = /unchanged { return 304; }
+        location = /moved { return 301 /echo; }
+        location = /missing { return 404; }
+        location = /large { try_files /large.txt =500; }
+        location = /chunked { ssi on; ssi_types *; try_files /large.txt =500; }
+";
+
+/// Lines of the file behind `/large` and `/chunked`.
+const LARGE_LINES: usize = 4000;
+
+/// A body that looks like answers, for whoever takes it for one.
+pub(crate) fn large_body() -> String {
+    "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".repeat(LARGE_LINES)
+}
+
 /// What every nginx of the lab begins with; the `http` block stays open.
 pub(crate) fn nginx_head() -> String {
     "user root;\ndaemon off;\nworker_processes 1;\nworker_rlimit_nofile 16384;\npid nginx.pid;\n\
@@ -47,7 +66,7 @@ pub(crate) fn config(pod: &str, port: u16, upstream: &Upstream, answers: &Answer
     if upstream.h2c {
         let _ = writeln!(text, "        listen {HEALTH_PORT};");
     }
-    text.push_str("        location /healthz { return 200 \"ok\\n\"; }\n");
+    text.push_str(ODDITIES);
     text.push_str("        location / {\n");
     if answers.rate_per_s.is_some() {
         text.push_str(

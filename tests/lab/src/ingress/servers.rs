@@ -150,6 +150,7 @@ pub(crate) fn start_backend(
         &folder.join("hostname"),
         &format!("Hostname: {}\n", pod.name),
     )?;
+    write(&folder.join("large.txt"), &echo::large_body())?;
     let mut process = start_nginx(lab.pod(&pod.name), &folder)?;
     await_listener(&mut process, service.port, &folder)?;
     Ok(process)
