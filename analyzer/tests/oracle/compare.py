@@ -54,6 +54,9 @@ def means(first, second):
     reach = stats.t.isf(0.025, log_df) * error
     margin = 0.1 * y.mean()
     _, (_, p_lower, _), (_, p_upper, _) = ttost_ind(x, y, -margin, margin, usevar="unequal")
+    narrow = 0.01 * y.mean()
+    below = stats.ttest_ind(x + narrow, y, equal_var=False, alternative="less").pvalue
+    above = stats.ttest_ind(x - narrow, y, equal_var=False, alternative="greater").pvalue
     # Hedges' g with the exact correction, from its definition.
     df = n + m - 2
     pooled = np.sqrt(((n - 1) * x.var(ddof=1) + (m - 1) * y.var(ddof=1)) / df)
@@ -64,7 +67,8 @@ def means(first, second):
                   interval.high, test.pvalue],
         "ratio": [np.exp(log_ratio), np.exp(log_ratio - reach), np.exp(log_ratio + reach),
                   2 * stats.t.sf(abs(log_ratio) / error, log_df)],
-        "tost": {"margin": margin, "p_lower": p_lower, "p_upper": p_upper},
+        "tost": {"margin": margin, "p_lower": p_lower, "p_upper": p_upper,
+                 "narrow": narrow, "p_different": min(1, 2 * min(below, above))},
         "hedges_g": correction * (x.mean() - y.mean()) / pooled,
         "z_scores": modified_z_scores(x),
     }

@@ -5,6 +5,7 @@ use analyzer::stats::effect::hedges_g;
 use analyzer::stats::mean::{mean, ratio_of_means, tost_means, welch};
 use analyzer::stats::outlier::modified_z_scores;
 use analyzer::stats::permutation::permutation_test;
+use analyzer::stats::proportion::Verdict;
 use analyzer::stats::rank::{
     Location, cliffs_delta, hodges_lehmann, hodges_lehmann_shift, mann_whitney,
 };
@@ -29,6 +30,8 @@ struct Tost {
     margin: f64,
     p_lower: f64,
     p_upper: f64,
+    narrow: f64,
+    p_different: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,6 +92,16 @@ fn means_by_difference_and_by_ratio() {
         let same = tost_means(first, second, case.tost.margin, 0.05).unwrap();
         let actual = [same.p_lower, same.p_upper];
         assert_all_close(&actual, &[case.tost.p_lower, case.tost.p_upper], &case.name);
+        let apart = tost_means(first, second, case.tost.narrow, 0.05).unwrap();
+        assert_close(apart.p_different, case.tost.p_different, &case.name);
+        let (wide, edge) = (apart.wide_interval, case.tost.narrow);
+        let outside = wide.low > edge || wide.high < -edge;
+        assert_eq!(
+            apart.verdict == Verdict::Different,
+            outside,
+            "{}",
+            case.name
+        );
         assert_close(hedges_g(first, second).unwrap(), case.hedges_g, &case.name);
     }
 }

@@ -7,6 +7,7 @@ mod compare;
 mod edges;
 mod fair_splits;
 mod run_edges;
+mod run_rates;
 mod split;
 
 use serde::de::DeserializeOwned;
