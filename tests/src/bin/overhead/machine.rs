@@ -1,0 +1,105 @@
+//! What the bench asks of the machine: its CPU time, namespaces, cgroups and programs.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use anyhow::Context;
+
+const CGROUP: &str = "/sys/fs/cgroup";
+/// A tick of /proc/stat.
+const TICK_NS: f64 = 1e7;
+
+/// CPU time that the machine was neither idle nor stolen by its hypervisor: exact to a tick, since
+/// both are accounted exactly while the rest of /proc/stat may be sampled.
+pub fn busy_ns() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let cpus = stat
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with("cpu"))
+        .count() as f64;
+    let fields: Vec<f64> = stat
+        .lines()
+        .next()
+        .context("an empty /proc/stat")?
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let [_, _, _, idle, io_wait, _, _, stolen, ..] = fields[..] else {
+        anyhow::bail!("/proc/stat does not begin with the times of all CPUs");
+    };
+    let uptime = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)?;
+    let uptime_ns = uptime.tv_sec() as f64 * 1e9 + uptime.tv_nsec() as f64;
+    Ok(uptime_ns * cpus - (idle + io_wait + stolen) * TICK_NS)
+}
+
+/// CPU time of a process in user mode, its ended children left out.
+pub fn user_ns(process: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The program's name, in parentheses, may hold blanks.
+    let fields = stat
+        .rsplit_once(") ")
+        .context("no name in a process's stat")?;
+    let user = fields
+        .1
+        .split(' ')
+        .nth(11)
+        .context("a short process's stat")?;
+    Ok(user.parse::<f64>()? * TICK_NS)
+}
+
+/// A program in a network namespace. nsenter, since `ip netns exec` hides the cgroup mount.
+pub fn inside(namespace: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command
+        .arg(format!("--net=/var/run/netns/{namespace}"))
+        .arg("--")
+        .arg(program);
+    command
+}
+
+/// Has a program start in a cgroup.
+pub fn in_cgroup(command: &mut Command, cgroup: &Path) {
+    let procs = cgroup.join("cgroup.procs");
+    // SAFETY: the closure only writes to a file, between fork and exec of a program that has one
+    // thread here.
+    unsafe {
+        command.pre_exec(move || fs::write(&procs, "0"));
+    }
+}
+
+/// Where cgroup v2 is mounted.
+pub fn cgroup2() -> anyhow::Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields.len() > 2 && fields[2] == "cgroup2" && fields[1].starts_with(CGROUP))
+        .map(|fields| PathBuf::from(fields[1]))
+        .context("no cgroup v2 mount")
+}
+
+/// Runs `ip`.
+pub fn ip(arguments: &[&str]) -> anyhow::Result<()> {
+    let status = Command::new("ip")
+        .args(arguments)
+        .status()
+        .context("apt-get install iproute2")?;
+    anyhow::ensure!(status.success(), "ip {} failed", arguments.join(" "));
+    Ok(())
+}
+
+/// A program that ends when dropped.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let id = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        let _ = nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
