@@ -55,7 +55,7 @@ pub fn write<R: Record>(
     metadata: &FileMetadata,
 ) -> Result<(), SchemaError> {
     let batch = R::to_batch(rows).map_err(|error| error.in_file(path))?;
-    let mut output = Output::create::<R>(path, metadata)?;
+    let mut output = Output::create::<R>(path, metadata, rows.len())?;
     output.append(&batch)?;
     output.finish()
 }
@@ -69,7 +69,8 @@ pub fn merge<R: Record>(inputs: &[PathBuf], output: &Path) -> Result<u64, Schema
         return Err(SchemaError::MergeEmpty { path: text(output) });
     };
     let metadata = open::<R>(first)?.metadata().clone();
-    let mut writer = Output::create::<R>(output, &metadata)?;
+    // However few rows they hold, what is merged is to be kept and shipped.
+    let mut writer = Output::create::<R>(output, &metadata, usize::MAX)?;
     let mut rows = 0;
     for path in inputs {
         let file = open::<R>(path)?;

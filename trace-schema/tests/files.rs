@@ -137,9 +137,25 @@ fn files_of_two_boots_are_not_merged() {
 }
 
 #[test]
+fn a_few_rows_are_compressed_when_they_are_merged() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let small = written(folder.path(), &[flow()]);
+    let merged = folder.path().join("merged.parquet");
+    file::merge::<FlowRow>(std::slice::from_ref(&small), &merged).expect("a merged file");
+    for (path, is_plain) in [(&small, true), (&merged, false)] {
+        let file = fs::File::open(path).expect("the file is there");
+        let reader = SerializedFileReader::new(file).expect("it is Parquet");
+        for column in reader.metadata().row_group(0).columns() {
+            let plain = matches!(column.compression(), Compression::UNCOMPRESSED);
+            assert_eq!(plain, is_plain, "{}", column.column_path().string());
+        }
+    }
+}
+
+#[test]
 fn encodings_are_those_of_the_contract() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = written(folder.path(), &vec![flow(); 100]);
+    let path = written(folder.path(), &vec![flow(); 5000]);
     let file = fs::File::open(&path).expect("the file is there");
     let reader = SerializedFileReader::new(file).expect("it is Parquet");
     for column in reader.metadata().row_group(0).columns() {

@@ -21,6 +21,9 @@ use crate::columns::time_type;
 use crate::record::{Record, SchemaError};
 
 const ZSTD_LEVEL: i32 = 3;
+/// Rows up to which a file is not compressed: each column takes a compressor, which costs more CPU
+/// time than the rows, and merging compresses them later.
+const PLAIN_ROWS: usize = 4096;
 const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// A file in the making, under its temporary name; dropped before the end, it is removed.
@@ -31,9 +34,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// Begins a file of about so many rows.
     pub(super) fn create<R: Record>(
         path: &Path,
         metadata: &FileMetadata,
+        rows: usize,
     ) -> Result<Self, SchemaError> {
         let temporary = temporary_path(path)?;
         if let Some(folder) = path.parent() {
@@ -41,7 +46,7 @@ impl Output {
         }
         let file =
             File::create(&temporary).map_err(|source| io_error("create", &temporary, source))?;
-        let properties = properties::<R>(path, metadata)?;
+        let properties = properties::<R>(path, metadata, rows)?;
         let writer = ArrowWriter::try_new(file, R::arrow_schema(), Some(properties));
         let writer = writer.map_err(|source| encode_error(path, source))?;
         Ok(Self {
@@ -106,8 +111,14 @@ fn temporary_path(path: &Path) -> Result<PathBuf, SchemaError> {
 fn properties<R: Record>(
     path: &Path,
     metadata: &FileMetadata,
+    rows: usize,
 ) -> Result<WriterProperties, SchemaError> {
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|source| encode_error(path, source))?;
+    let compression = if rows <= PLAIN_ROWS {
+        Compression::UNCOMPRESSED
+    } else {
+        let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|source| encode_error(path, source))?;
+        Compression::ZSTD(level)
+    };
     let pairs = [
         (VERSION_KEY, SCHEMA_VERSION.to_string()),
         (TOOL_VERSION_KEY, metadata.tool_version.clone()),
@@ -120,7 +131,7 @@ fn properties<R: Record>(
         .map(|(key, value)| KeyValue::new(key.to_owned(), value))
         .to_vec();
     let mut builder = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(level))
+        .set_compression(compression)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_key_value_metadata(Some(pairs));
     for field in R::arrow_schema().fields() {
