@@ -165,3 +165,65 @@ impl Order {
         mixed ^ (mixed >> 31)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Order, Pair, ratio};
+
+    const WITHOUT: [f64; 10] = [
+        100.0, 110.0, 95.0, 104.0, 99.0, 120.0, 101.0, 98.0, 97.0, 103.0,
+    ];
+    const WITH: [f64; 10] = [
+        103.0, 112.0, 99.0, 104.0, 102.0, 180.0, 104.0, 99.0, 101.0, 106.0,
+    ];
+
+    fn check(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 5e-5, "{found} {expected}");
+    }
+
+    /// scipy 1.17: `stats.t.interval` and `stats.mstats.trimmed_mean_ci` of the logarithms.
+    #[test]
+    fn ratios_and_their_intervals() {
+        let pairs = WITHOUT.iter().zip(WITH);
+        let pairs = pairs.map(|(&without, with)| Pair {
+            without: vec![0.0, without],
+            with: vec![0.0, with],
+        });
+        let found = ratio("load", "figure", &pairs.collect::<Vec<_>>(), 1);
+        check(found.ratio, 1.065_312_4);
+        check(found.low, 0.977_039_3);
+        check(found.high, 1.161_560_7);
+        check(found.pair_deviation, 0.120_913_7);
+        check(found.trimmed.ratio, 1.029_737_0);
+        check(found.trimmed.low, 1.017_056_5);
+        check(found.trimmed.high, 1.042_575_5);
+        check(found.without, 102.7);
+        check(found.with, 111.0);
+    }
+
+    #[test]
+    fn one_pair_says_nothing() {
+        let pair = Pair {
+            without: vec![1.0],
+            with: vec![2.0],
+        };
+        let found = ratio("load", "figure", &[pair], 0);
+        check(found.ratio, 2.0);
+        assert_eq!((found.low, found.high), (0.0, f64::INFINITY));
+    }
+
+    #[test]
+    fn orders_are_balanced_and_repeatable() {
+        let drawn = |seed| {
+            let mut order = Order::new(seed);
+            (0..200).map(|_| order.is_with_first()).collect::<Vec<_>>()
+        };
+        assert_eq!(drawn(1), drawn(1));
+        assert_ne!(drawn(1), drawn(2));
+        for two in drawn(1).chunks(2) {
+            assert_ne!(two[0], two[1]);
+        }
+        let firsts = drawn(1).chunks(2).filter(|two| two[0]).count();
+        assert!((30..=70).contains(&firsts), "{firsts} of 100");
+    }
+}
