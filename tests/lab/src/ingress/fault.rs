@@ -119,6 +119,8 @@ pub struct IngressReport {
     /// Start and end of the time in which the data plane was at odds with the objects, UTC
     /// microseconds; the whole run where it never agreed, nothing where it always did.
     pub window_us: Option<(i64, i64)>,
+    /// Answers of backends to the gateway by pod and status, from the backends' logs.
+    pub answers: BTreeMap<(String, u16), u64>,
     /// Console lines of k6 by pod.
     pub hostnames: BTreeMap<String, u64>,
     /// Requests by the status that k6 got, from the gateway's log.
@@ -151,11 +153,13 @@ impl IngressFault {
             *statuses.entry(request.status).or_default() += 1;
         }
         let hostnames = run.hostnames()?;
+        let answers = answers(&ingress)?;
         ingress.down()?;
         Ok(IngressReport {
             fault: self,
             run: id,
             window_us,
+            answers,
             hostnames,
             statuses,
             probed,
@@ -190,6 +194,19 @@ impl IngressFault {
         }
         config
     }
+}
+
+fn answers(ingress: &Ingress) -> Result<BTreeMap<(String, u16), u64>, LabError> {
+    let (gateway, _) = ingress.listener();
+    let mut counts = BTreeMap::new();
+    for (pod, _) in ingress.backend_pods() {
+        for request in ingress.backend_log(&pod)? {
+            if request.peer.ip() == gateway {
+                *counts.entry((pod.clone(), request.status)).or_default() += 1;
+            }
+        }
+    }
+    Ok(counts)
 }
 
 struct Stage<'a> {
