@@ -11,7 +11,7 @@ use trace_schema::objects::ObjectRow;
 use trace_schema::snat::SnatRow;
 
 use super::runs::{self, RunFigures};
-use crate::cli::{EgressArgs, EgressFormat};
+use crate::cli::{EgressArgs, ReportFormat};
 use crate::input::manifest::{Run, read_runs};
 use crate::input::objects::read_folder;
 use crate::input::traces::{Dataset, Filter};
@@ -94,9 +94,9 @@ struct Document {
 
 fn render(document: &Document, args: &EgressArgs) -> anyhow::Result<String> {
     Ok(match args.format {
-        EgressFormat::Table => report::table::egress(&document.report, &document.runs),
-        EgressFormat::Json => report::json::render(document).context("JSON")?,
-        EgressFormat::Junit => report::junit::egress(&document.report).context("JUnit")?,
+        ReportFormat::Table => report::table::egress(&document.report, &document.runs),
+        ReportFormat::Json => report::json::render(document).context("JSON")?,
+        ReportFormat::Junit => report::junit::egress(&document.report).context("JUnit")?,
     })
 }
 
@@ -123,7 +123,7 @@ fn add_lints(report: &mut EgressReport, cluster: &Objects<'_>) {
 }
 
 /// The runs that were asked for, or all.
-fn chosen_runs<'a>(runs: &'a [Run], ids: &[String]) -> anyhow::Result<Vec<&'a Run>> {
+pub(super) fn chosen_runs<'a>(runs: &'a [Run], ids: &[String]) -> anyhow::Result<Vec<&'a Run>> {
     if let Some(id) = ids
         .iter()
         .find(|id| runs.iter().all(|run| run.manifest.id != **id))
@@ -142,7 +142,7 @@ fn chosen_runs<'a>(runs: &'a [Run], ids: &[String]) -> anyhow::Result<Vec<&'a Ru
         .collect())
 }
 
-fn window(run: &Run) -> Window {
+pub(super) fn window(run: &Run) -> Window {
     Window {
         from_us: run.manifest.start_us,
         to_us: run.manifest.end_us,
@@ -182,7 +182,7 @@ fn focus(args: &EgressArgs, runs: &[&Run]) -> Vec<Focus> {
         .collect()
 }
 
-fn object_rows(dataset: &Dataset, folder: Option<&Path>) -> anyhow::Result<Vec<ObjectRow>> {
+pub(super) fn object_rows(dataset: &Dataset, folder: Option<&Path>) -> anyhow::Result<Vec<ObjectRow>> {
     let mut rows: Vec<ObjectRow> = dataset
         .rows::<ObjectRow>(&Filter::default())
         .collect::<Result<_, _>>()?;

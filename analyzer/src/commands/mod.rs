@@ -9,7 +9,9 @@ use crate::cli::{Cli, Command};
 
 mod egress;
 mod inspect;
+pub mod loads;
 pub mod runs;
+mod split;
 
 /// Exit code for bad use and bad input.
 pub const BAD_INPUT: u8 = 2;
@@ -21,6 +23,7 @@ pub const INCONCLUSIVE: u8 = 3;
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Egress(args) => egress::run(&args),
+        Command::Split(args) => split::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     }
 }

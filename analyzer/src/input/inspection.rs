@@ -3,6 +3,7 @@
 use serde::Serialize;
 use trace_schema::Record;
 use trace_schema::flows::FlowRow;
+use trace_schema::http::HttpRow;
 use trace_schema::ledger::LedgerRow;
 use trace_schema::manifest::{ManifestError, RunManifest};
 use trace_schema::objects::ObjectRow;
@@ -40,6 +41,7 @@ pub fn inspect(dataset: &Dataset, filter: &Filter) -> Result<Inspection, Inspect
     let tables = dataset.tables().map(|table| match table {
         FlowRow::TABLE => holding::<FlowRow>(dataset, filter),
         SnatRow::TABLE => holding::<SnatRow>(dataset, filter),
+        HttpRow::TABLE => holding::<HttpRow>(dataset, filter),
         LedgerRow::TABLE => holding::<LedgerRow>(dataset, filter),
         ObjectRow::TABLE => holding::<ObjectRow>(dataset, filter),
         unknown => {

@@ -148,11 +148,7 @@ pub fn routes(history: &History) -> Vec<RouteId> {
 
 /// The rule as it stood at a moment, with its route.
 pub fn rule_at<'a>(history: &'a History, id: &RuleId, at_us: i64) -> Option<(&'a Route, &'a Rule)> {
-    let version = id
-        .route
-        .kind
-        .timeline(history)
-        .at(&id.route.name, at_us)?;
+    let version = id.route.kind.timeline(history).at(&id.route.name, at_us)?;
     Some((&version.value, version.value.rules.get(id.index)?))
 }
 

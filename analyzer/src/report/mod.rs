@@ -7,4 +7,5 @@ pub mod inspection;
 pub mod json;
 pub mod junit;
 mod quantity;
+pub mod split;
 pub mod table;

@@ -341,7 +341,7 @@ fn connections_of(tally: &Tally) -> String {
 }
 
 /// The time of day; the date stands in JSON.
-fn clock(moment: Moment) -> String {
+pub(crate) fn clock(moment: Moment) -> String {
     let text = moment.to_string();
     match text.split_once('T') {
         Some((_, time)) if time.len() > 12 => format!("{}Z", &time[..12]),

@@ -20,6 +20,7 @@ mod report;
 mod rollup;
 mod services;
 mod spells;
+pub mod split;
 pub mod tuple;
 
 #[cfg(test)]

@@ -138,11 +138,7 @@ fn common_hosts(listener: Option<&str>, route: &[String]) -> Vec<Option<String>>
     if route.is_empty() {
         return vec![listener.map(str::to_owned)];
     }
-    let common = route.iter().filter_map(|host| match listener {
-        None => Some(host),
-        Some(_) if host_matches(listener, host) => Some(host),
-        Some(_) => None,
-    });
+    let common = route.iter().filter(|host| host_matches(listener, host));
     let mut hosts: Vec<Option<String>> = common.map(|host| Some(host.clone())).collect();
     // A route for `*.example.com` at a listener for `a.example.com` is asked for the latter.
     if let Some(listener) = listener

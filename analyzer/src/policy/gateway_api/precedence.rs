@@ -39,27 +39,22 @@ pub enum Hit {
 }
 
 /// How specific a match is; greater wins.
-type Rank = (bool, usize, bool, usize, bool, usize, usize);
+type Rank = (bool, usize, bool, usize, usize);
 
 /// The rule that a request to a Gateway hits at a moment.
 pub fn rule_of(history: &History, gateway: &ObjectName, request: &Request, at_us: i64) -> Hit {
-    let mut best: Option<(Rank, Reverse<(i64, ObjectName, usize)>, RuleId)> = None;
-    let mut unclear = None;
+    let mut best: Option<Candidate> = None;
     for route in routes(history) {
         let Some(version) = route.kind.timeline(history).at(&route.name, at_us) else {
             continue;
         };
         let attached = attachments(history, &route, &version.value, at_us);
-        let at_gateway = attached
+        let at_gateway = attached.iter().find(|found| found.gateway == *gateway);
+        let hosts = at_gateway.map_or(&[][..], |found| &found.hosts);
+        let matching = hosts
             .iter()
-            .find(|attached| attached.gateway == *gateway);
-        let hosts = at_gateway.map_or(&[][..], |attached| &attached.hosts);
-        let host = hosts
-            .iter()
-            .filter(|host| host_matches(host.as_deref(), &request.host))
-            .map(|host| host_rank(host.as_deref()))
-            .max();
-        let Some((exact, length)) = host else {
+            .filter(|host| host_matches(host.as_deref(), &request.host));
+        let Some(host) = matching.map(|host| host_rank(host.as_deref())).max() else {
             continue;
         };
         let created_us = version.value.created_us.unwrap_or(version.from_us);
@@ -68,34 +63,49 @@ pub fn rule_of(history: &History, gateway: &ObjectName, request: &Request, at_us
                 route: route.clone(),
                 index,
             };
-            let everything = [RouteMatch::default()];
-            let matches = if rule.matches.is_empty() {
-                &everything[..]
-            } else {
-                &rule.matches
-            };
-            if matches.iter().any(is_regular) {
-                unclear.get_or_insert(id);
+            let Some(rank) = rule_rank(&rule.matches, request) else {
                 continue;
-            }
-            for found in matches.iter().filter(|found| fits(found, request)) {
-                let (path_exact, path, method, headers, query) = rank(found);
-                let rank = (exact, length, path_exact, path, method, headers, query);
-                let order = Reverse((created_us, route.name.clone(), index));
-                let better = best
-                    .as_ref()
-                    .is_none_or(|(held, held_order, _)| (&rank, &order) > (held, held_order));
-                if better {
-                    best = Some((rank, order, id.clone()));
-                }
+            };
+            let Some(rank) = rank else {
+                return Hit::Unclear(id);
+            };
+            let candidate = Candidate {
+                rank: (host, rank),
+                order: Reverse((created_us, route.name.clone(), index)),
+                id,
+            };
+            if best.as_ref().is_none_or(|best| candidate.beats(best)) {
+                best = Some(candidate);
             }
         }
     }
-    match (unclear, best) {
-        (Some(id), _) => Hit::Unclear(id),
-        (None, Some((_, _, id))) => Hit::Rule(id),
-        (None, None) => Hit::None,
+    best.map_or(Hit::None, |best| Hit::Rule(best.id))
+}
+
+/// A rule that takes the request.
+struct Candidate {
+    rank: ((bool, usize), Rank),
+    /// The oldest route, then its name, then the first rule.
+    order: Reverse<(i64, ObjectName, usize)>,
+    id: RuleId,
+}
+
+impl Candidate {
+    fn beats(&self, other: &Self) -> bool {
+        (&self.rank, &self.order) > (&other.rank, &other.order)
     }
+}
+
+/// The rank of a rule's best match; `Some(None)` where a regular expression could decide.
+fn rule_rank(matches: &[RouteMatch], request: &Request) -> Option<Option<Rank>> {
+    if matches.is_empty() {
+        return Some(Some(rank(&RouteMatch::default())));
+    }
+    if matches.iter().any(is_regular) {
+        return Some(None);
+    }
+    let fitting = matches.iter().filter(|found| fits(found, request));
+    fitting.map(rank).max().map(Some)
 }
 
 fn host_rank(pattern: Option<&str>) -> (bool, usize) {
@@ -105,7 +115,7 @@ fn host_rank(pattern: Option<&str>) -> (bool, usize) {
     }
 }
 
-fn rank(found: &RouteMatch) -> (bool, usize, bool, usize, usize) {
+fn rank(found: &RouteMatch) -> Rank {
     let (exact, length, method) = match (&found.path, &found.method) {
         (
             _,

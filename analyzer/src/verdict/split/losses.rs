@@ -1,0 +1,84 @@
+//! What could hide responses of a rule's backends: why a pass may not be one.
+//!
+//! A loss that the ledger counts bounds the responses that it may have hidden, at one a packet; a
+//! time in which nobody watched bounds nothing. It weighs only the nodes on which backends ran.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use trace_schema::ledger::{LedgerRow, Vantage};
+
+use super::super::coverage::{Coverage, LossKind};
+use super::super::evidence::Window;
+
+/// A loss.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ResponseLoss {
+    /// Node.
+    pub node: String,
+    /// What was lost.
+    pub what: String,
+    /// Responses that it may have hidden at most; absent where nothing bounds them.
+    pub responses_at_most: Option<u64>,
+}
+
+/// Losses on these nodes in this time; `runs` should have been watched too.
+pub(crate) fn losses(
+    ledger: &[LedgerRow],
+    runs: &[Window],
+    nodes: &BTreeSet<String>,
+    during: Window,
+) -> Vec<ResponseLoss> {
+    let of_pods: Vec<LedgerRow> = ledger
+        .iter()
+        .filter(|row| row.vantage == Vantage::Pod && nodes.contains(&row.node))
+        .cloned()
+        .collect();
+    let mut found = Vec::new();
+    for node in nodes {
+        let mut rows = of_pods.iter().filter(|row| row.node == *node).peekable();
+        if rows.peek().is_none() {
+            found.push(ResponseLoss {
+                node: node.clone(),
+                what: format!("node {node} ran backends and has no books of its pods"),
+                responses_at_most: None,
+            });
+            continue;
+        }
+        let unparsed: i64 = rows
+            .filter(|row| {
+                row.interval_start_us < during.to_us && during.from_us < row.interval_end_us
+            })
+            .map(|row| row.http_unparsed)
+            .sum();
+        if unparsed > 0 {
+            found.push(ResponseLoss {
+                node: node.clone(),
+                what: format!(
+                    "node {node}: {unparsed} HTTP streams or responses could not be followed"
+                ),
+                responses_at_most: Some(unparsed.unsigned_abs()),
+            });
+        }
+    }
+    let coverage = Coverage::read(&of_pods, runs);
+    for loss in &coverage.losses {
+        if !loss.window().touches(&during, 0) {
+            continue;
+        }
+        let responses_at_most = match loss.kind {
+            LossKind::Gap | LossKind::ClockDisorder => None,
+            LossKind::PairingOverflow | LossKind::PairingAmbiguous => continue,
+            LossKind::Overflow
+            | LossKind::Unparsed
+            | LossKind::RingDrops
+            | LossKind::HookMisses => Some(loss.count.max(0).unsigned_abs()),
+        };
+        found.push(ResponseLoss {
+            node: loss.node.clone(),
+            what: loss.to_string(),
+            responses_at_most,
+        });
+    }
+    found
+}
