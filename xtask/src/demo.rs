@@ -191,6 +191,7 @@ fn demonstrate_ingress(tools: &Tools) -> anyhow::Result<u8> {
         code = worse(code, tools.show("split", &dataset)?);
         code = worse(code, tools.show("inspect", &dataset)?);
     }
+    ingress::print(tools)?;
     Ok(code)
 }
 

@@ -121,7 +121,8 @@ fn books(tools: &Tools, dataset: &Path) -> anyhow::Result<String> {
         .to_owned())
 }
 
-fn json(output: &std::process::Output) -> anyhow::Result<Value> {
+/// What a subcommand printed as JSON.
+pub fn json(output: &std::process::Output) -> anyhow::Result<Value> {
     serde_json::from_slice(&output.stdout).with_context(|| {
         let stderr = String::from_utf8_lossy(&output.stderr);
         format!("no JSON ({}): {}", output.status, stderr.trim())
