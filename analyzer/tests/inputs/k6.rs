@@ -207,6 +207,7 @@ fn the_data_of_handle_summary() {
         .waiting_us
         .expect("the metric");
     assert_eq!((points.max, points.count), (waiting.max, waiting.count));
+    assert!(points.p99 <= points.max, "{points:?}");
     let means = points.mean.zip(waiting.mean).expect("both have it");
     assert!((means.0 / means.1 - 1.0).abs() < 1e-9, "{means:?}");
 }

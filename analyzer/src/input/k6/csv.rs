@@ -27,8 +27,10 @@ pub(super) struct Rows {
 }
 
 /// A row's fields.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Record {
+    /// Made once: its tables cost more than a row.
+    reader: csv_core::Reader,
     /// One after the other.
     text: Vec<u8>,
     ends: Vec<usize>,
@@ -48,16 +50,28 @@ struct Columns {
     extra: Option<usize>,
 }
 
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            reader: csv_core::Reader::new(),
+            text: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+}
+
 impl Record {
     fn split(&mut self, row: &str) {
         self.text.resize(row.len() + 1, 0);
         self.ends.resize(row.len() + 2, 0);
-        let mut reader = csv_core::Reader::new();
+        self.reader.reset();
         let (_, _, written, fields) =
-            reader.read_record(row.as_bytes(), &mut self.text, &mut self.ends);
+            self.reader
+                .read_record(row.as_bytes(), &mut self.text, &mut self.ends);
         // A row without its line end is whole once there is no more input.
         let (_, _, _, more) =
-            reader.read_record(&[], &mut self.text[written..], &mut self.ends[fields..]);
+            self.reader
+                .read_record(&[], &mut self.text[written..], &mut self.ends[fields..]);
         self.ends.truncate(fields + more);
     }
 

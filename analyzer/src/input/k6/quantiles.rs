@@ -41,7 +41,11 @@ impl Times {
         if self.count == 0 {
             return None;
         }
-        let quantile = |share| Some(self.histogram_ns.value_at_quantile(share) as f64 / 1000.0);
+        // A bucket's end may lie beyond the largest time.
+        let quantile = |share| {
+            let time_us = self.histogram_ns.value_at_quantile(share) as f64 / 1000.0;
+            Some(time_us.min(self.max_us))
+        };
         Some(Quantiles {
             p50: quantile(0.5),
             p90: quantile(0.9),
