@@ -7,13 +7,14 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod flow;
+pub mod http;
 pub mod loss;
 pub mod params;
 pub mod wire;
 
 /// Version of everything in this crate. `tests/layout.rs` fails when a layout changes under an
 /// unchanged version.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 #[cfg(feature = "user")]
 mod pod {
@@ -35,6 +36,10 @@ mod pod {
         crate::flow::FlowRecord,
         crate::flow::Slot4,
         crate::flow::Slot6,
+        crate::http::HttpKey,
+        crate::http::ConnectionKey,
+        crate::http::Connection,
+        crate::http::Streams,
         crate::loss::LossKey,
         crate::loss::LossCount,
         crate::params::Control,

@@ -18,6 +18,10 @@ pub mod reason {
     pub const PAIRING_OVERFLOW: u8 = 6;
     /// A fingerprint could not be stored.
     pub const FINGERPRINT_UNSTORED: u8 = 7;
+    /// HTTP bytes that could not be followed, or a response whose status could not be read.
+    pub const HTTP_UNPARSED: u8 = 8;
+    /// A full map turned a connection or a response away.
+    pub const HTTP_OVERFLOW: u8 = 9;
 }
 
 /// What was lost where.

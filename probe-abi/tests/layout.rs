@@ -8,15 +8,17 @@ use std::fmt::Write as _;
 use probe_abi::{
     ABI_VERSION,
     flow::{FlowKey4, FlowKey6, FlowRecord, Slot4, Slot6, Tally},
+    http::{Connection, ConnectionKey, HttpKey, Stream, Streams},
     loss::{LossCount, LossKey},
     params::Control,
     wire::{Before, Fingerprint, WireKey, WireRecord},
 };
 
 /// Every version's layout, one line a record: name, size, alignment, offset of each field.
-const LAYOUTS: [(u32, &str); 2] = [
+const LAYOUTS: [(u32, &str); 3] = [
     (1, include_str!("layout/1.txt")),
     (2, include_str!("layout/2.txt")),
+    (3, include_str!("layout/3.txt")),
 ];
 
 macro_rules! describe {
@@ -61,6 +63,18 @@ fn layout() -> String {
         Slot6 { key, tally }
         LossKey { ifindex, hook, reason, generation, reserved }
         LossCount { packets, bytes, buffers, buffer_bytes }
+        HttpKey {
+            scope, local, peer, local_port, status, bucket, version, generation, family, reserved,
+        }
+        ConnectionKey { scope, local, peer, local_port, peer_port, family, reserved }
+        Stream {
+            left, line, length, started_ns, next_seq, column, at, end, stream_id, status, phase,
+            framing, version, synced, reserved,
+        }
+        Connection {
+            ingress, egress, asked_ns, heads, latency_ns, asked, answered, last_jiffies, http2,
+        }
+        Streams { asked, begun }
         Control { generation, epoch }
         Fingerprint { dst, words, dst_port, id, length, protocol, family }
         Before { src, src_port, ambiguous, jiffies }
@@ -120,8 +134,10 @@ fn hooks_and_reasons_are_distinct_and_never_zero() {
         reason::PAIRING_AMBIGUOUS,
         reason::PAIRING_OVERFLOW,
         reason::FINGERPRINT_UNSTORED,
+        reason::HTTP_UNPARSED,
+        reason::HTTP_OVERFLOW,
     ];
     // The numbers themselves are part of the contract: an old object must not be misread.
     assert_eq!(hooks, [1, 2, 3, 4, 5, 6]);
-    assert_eq!(reasons, [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(reasons, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }

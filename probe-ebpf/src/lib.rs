@@ -1,4 +1,4 @@
-//! The pure half of the eBPF side: packet headers and fingerprints.
+//! The pure half of the eBPF side: packet headers, fingerprints and HTTP.
 //!
 //! Nothing here knows of maps, hooks or helpers, so that all of it is tested on the host against
 //! ordinary byte slices. The programs supply a [`packet::Load`] and get headers back.
@@ -6,4 +6,5 @@
 #![cfg_attr(target_arch = "bpf", no_std)]
 
 pub mod fingerprint;
+pub mod http;
 pub mod packet;

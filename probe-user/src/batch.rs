@@ -51,7 +51,7 @@ impl Batches {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(interval) | TrySendError::Disconnected(interval)) => interval,
         };
-        let lost_rows = (refused.flows.len() + refused.snat.len() + refused.ledger.len()) as u64;
+        let lost_rows = refused.rows();
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.lost_intervals += 1;
         written.lost_rows += lost_rows;

@@ -59,6 +59,9 @@ pub struct RunArgs {
     /// UDP port of a tunnel protocol, as vxlan=8472 or geneve=6081; may be repeated.
     #[arg(long = "tunnel-port", value_name = "KIND=PORT")]
     pub tunnel_ports: Vec<String>,
+    /// Count HTTP responses at the pods' sockets.
+    #[arg(long, value_name = "SWITCH", default_value = "on")]
+    pub http: Switch,
     /// Serve /metrics and /healthz at this address.
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics_listen: Option<SocketAddr>,
@@ -85,6 +88,15 @@ pub struct PreflightArgs {
     /// Uplink to check instead of those that are found; may be repeated.
     #[arg(long = "uplink", value_name = "IF")]
     pub uplinks: Vec<String>,
+}
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is left out.
+    Off,
 }
 
 /// Form of the log.

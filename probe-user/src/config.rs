@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{LogFormat, RunArgs};
+use crate::cli::{LogFormat, RunArgs, Switch};
 
 /// Shortest interval: below it, draining the maps costs more than counting.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
@@ -53,6 +53,8 @@ pub struct Config {
     pub max_flows: u32,
     /// UDP ports that mean a tunnel's outer packet.
     pub tunnel_ports: Vec<TunnelPort>,
+    /// Whether HTTP responses are counted.
+    pub http: bool,
     /// Where to serve `/metrics` and `/healthz`, if at all.
     pub metrics_listen: Option<SocketAddr>,
     /// File to make once every hook is attached, if any.
@@ -115,6 +117,7 @@ impl Config {
             tunnels: interface_names("--tunnel", arguments.tunnels)?,
             max_flows: max_flows(arguments.max_flows)?,
             tunnel_ports: tunnel_ports(&arguments.tunnel_ports)?,
+            http: arguments.http == Switch::On,
             metrics_listen: arguments.metrics_listen,
             ready_file: arguments.ready_file,
             merge_every: within(

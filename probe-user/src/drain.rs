@@ -4,7 +4,9 @@
 //! in the control map, and once no program that saw the old name still runs, the old generation
 //! has no writer: it is read whole, the per-CPU front tables are added to it, and it is deleted.
 
-use std::{collections::HashMap, hash::Hash, io, os::fd::AsFd};
+mod connections;
+
+use std::{collections::HashMap, hash::Hash, io, os::fd::AsFd, time::Instant};
 
 use anyhow::Context;
 use aya::{
@@ -16,12 +18,14 @@ use probe_abi::{
     flow::{
         FRONT_SIDES, FRONT_SLOTS, FlowKey4, FlowKey6, FlowRecord, GENERATIONS, Slot4, Slot6, Tally,
     },
+    http::HttpKey,
     loss::{LossCount, LossKey},
     params::Control,
     wire::{WireKey, WireRecord},
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
+use self::connections::Sweep;
 use crate::{
     loader::take_map,
     syscall::{delete_all, lookup_all, wait_for_programs},
@@ -39,6 +43,10 @@ pub struct Maps {
     front6: MapData,
     losses: MapData,
     wire: MapData,
+    responses: MapData,
+    connections: MapData,
+    streams: MapData,
+    sweep: Sweep,
     generation: u32,
     epoch: u32,
     cpus: usize,
@@ -57,6 +65,8 @@ pub struct Drained {
     pub flows6: HashMap<FlowKey6, FlowRecord>,
     /// What no flow holds.
     pub losses: Vec<(LossKey, LossCount)>,
+    /// HTTP responses.
+    pub http: Vec<(HttpKey, u64)>,
     /// Every wire flow that the map holds now, of whatever age.
     pub wire: Vec<(WireKey, WireRecord)>,
     /// Slots whose flow had no record: a defect if it is ever more than zero.
@@ -84,6 +94,10 @@ impl Maps {
             front6: take_map(ebpf, "FRONT6")?,
             losses: take_map(ebpf, "LOSSES")?,
             wire: take_map(ebpf, "WIRE")?,
+            responses: take_map(ebpf, "RESPONSES")?,
+            connections: take_map(ebpf, "CONNECTIONS")?,
+            streams: take_map(ebpf, "STREAMS")?,
+            sweep: Sweep::default(),
             generation: 0,
             epoch: 0,
             cpus: nr_cpus()
@@ -139,6 +153,11 @@ impl Maps {
         drained.losses =
             entries_of::<LossKey, LossCount>(&self.losses, |key| key.generation == closed)
                 .context("cannot drain the loss counters")?;
+        drained.http = entries_of::<HttpKey, u64>(&self.responses, |key| key.generation == closed)
+            .context("cannot drain the HTTP responses")?;
+        self.sweep
+            .run(&self.connections, &self.streams, Instant::now())
+            .context("cannot look through the HTTP connections")?;
         let (keys, values) = lookup_all(self.wire.fd().as_fd(), 1, None, usize::MAX)
             .context("cannot read the wire flows")?;
         drained.wire = keys.into_iter().zip(values).collect();

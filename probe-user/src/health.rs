@@ -49,6 +49,8 @@ pub struct Stats {
     pub pairing_ambiguous: u64,
     /// Wire flows that the full pairing map turned away.
     pub pairing_overflow: u64,
+    /// HTTP byte streams and responses that could not be followed.
+    pub http_unparsed: u64,
     /// Records that did not fit the ring buffer.
     pub ring_drops: u64,
     /// What is on disk, and what was lost on the way there.

@@ -39,6 +39,8 @@ pub struct Parameters {
     pub ticks_per_second: u32,
     /// Capacity of each flow map.
     pub max_flows: u32,
+    /// Whether the pod hooks follow HTTP.
+    pub http: bool,
     /// UDP ports of tunnels.
     pub tunnel_ports: Vec<TunnelPort>,
 }
@@ -55,6 +57,7 @@ impl Parameters {
             netns_inode: u32::try_from(inode).context("network namespace inode")?,
             ticks_per_second,
             max_flows: config.max_flows,
+            http: config.http,
             tunnel_ports: config.tunnel_ports.clone(),
         })
     }
@@ -110,9 +113,11 @@ pub fn load_object_with(
     let nfct = conntrack.as_ref().map_or(&zero, |found| &found.skb_nfct);
     let original = conntrack.as_ref().map_or(&zero, |found| &found.original);
     let reply = conntrack.as_ref().map_or(&zero, |found| &found.reply);
+    let http = u32::from(parameters.http);
     let mut loader = EbpfLoader::new();
     loader
         .override_global("NETNS_INODE", &parameters.netns_inode, true)
+        .override_global("HTTP_ON", &http, true)
         .override_global("FINGERPRINT_LIFE_TICKS", &life, true)
         .override_global("TUNNEL_PORT_LIST", &ports, true)
         .override_global("GENEVE_PORT", &geneve, true)
@@ -131,7 +136,7 @@ pub fn load_object_with(
     if let Some((name, value)) = further {
         loader.override_global(name, value, true);
     }
-    for map in ["FLOWS4", "FLOWS6", "WIRE"] {
+    for map in ["FLOWS4", "FLOWS6", "WIRE", "CONNECTIONS", "RESPONSES"] {
         loader.map_max_entries(map, parameters.max_flows);
     }
     loader

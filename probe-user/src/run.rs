@@ -140,6 +140,7 @@ fn interval(sample: Sample) -> Interval {
     Interval {
         start_us: sample.interval_us.0,
         flows: sample.flows,
+        http: sample.http,
         snat: sample.snat,
         ledger: sample.ledger,
     }
@@ -157,6 +158,7 @@ fn advance(stats: &mut Stats, sampler: &Sampler, sample: &Sample) {
         stats.pairing_missed += row.pairing_missed.cast_unsigned();
         stats.pairing_ambiguous += row.pairing_ambiguous.cast_unsigned();
         stats.pairing_overflow += row.pairing_overflow.cast_unsigned();
+        stats.http_unparsed += row.http_unparsed.cast_unsigned();
         stats.ring_drops += row.ring_drops.cast_unsigned();
     }
 }
@@ -208,6 +210,7 @@ fn maps(ledger: &[LedgerRow]) -> Vec<MapUse> {
 fn report(written: Written) {
     info!(
         flow_rows = written.flow_rows,
+        http_rows = written.http_rows,
         snat_rows = written.snat_rows,
         ledger_rows = written.ledger_rows,
         lost_rows = written.lost_rows,

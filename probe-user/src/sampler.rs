@@ -13,6 +13,7 @@ use aya_log::EbpfLogger;
 use probe_abi::flow::hook;
 use trace_schema::{
     flows::{FlowRow, NatState},
+    http::HttpRow,
     ledger::LedgerRow,
     snat::SnatRow,
 };
@@ -23,6 +24,7 @@ use crate::{
         Interface, Interval, Owner,
         books::{Edge, Sources, ledger_rows},
         flow_rows,
+        http::http_rows,
         wire::WireLog,
     },
     attach::{self, Followers, Hooks, TcPath},
@@ -71,6 +73,8 @@ pub struct Sample {
     pub interval_us: (i64, i64),
     /// Rows of `flows`.
     pub flows: Vec<FlowRow>,
+    /// Rows of `http`.
+    pub http: Vec<HttpRow>,
     /// Rows of `snat`.
     pub snat: Vec<SnatRow>,
     /// Rows of `ledger`.
@@ -157,6 +161,7 @@ impl Sampler {
         self.maps.delete_wire(&wire.over, &drained.wire)?;
         let cgroups = &mut self.cgroups;
         let flows = flow_rows(&interval, &drained, |id| owner(cgroups, id));
+        let http = http_rows(&interval, &drained.http, |id| owner(cgroups, id));
         let misses = self.new_misses();
         let ledger = ledger_rows(
             &interval,
@@ -187,6 +192,7 @@ impl Sampler {
         Ok(Sample {
             interval_us: (interval.start_us, interval.end_us),
             flows,
+            http,
             snat: wire.rows,
             ledger,
         })

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use trace_schema::file::{self, FileMetadata};
 use trace_schema::flows::FlowRow;
+use trace_schema::http::HttpRow;
 use trace_schema::layout::{FileName, partition_dir};
 use trace_schema::ledger::LedgerRow;
 use trace_schema::record::{Record, SchemaError};
@@ -27,10 +28,19 @@ pub struct Interval {
     pub start_us: i64,
     /// Rows of `flows`.
     pub flows: Vec<FlowRow>,
+    /// Rows of `http`.
+    pub http: Vec<HttpRow>,
     /// Rows of `snat`.
     pub snat: Vec<SnatRow>,
     /// Rows of `ledger`.
     pub ledger: Vec<LedgerRow>,
+}
+
+impl Interval {
+    /// Rows of all tables.
+    pub fn rows(&self) -> u64 {
+        (self.flows.len() + self.http.len() + self.snat.len() + self.ledger.len()) as u64
+    }
 }
 
 /// Who writes, and where to.
@@ -53,6 +63,8 @@ pub struct Origin {
 pub struct Written {
     /// Rows of `flows` on disk.
     pub flow_rows: u64,
+    /// Rows of `http` on disk.
+    pub http_rows: u64,
     /// Rows of `snat` on disk.
     pub snat_rows: u64,
     /// Rows of `ledger` on disk.
@@ -184,8 +196,7 @@ impl Spool {
     pub fn write(&mut self, interval: &Interval) -> Result<(), SpoolError> {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let mut lost_rows =
-            (interval.flows.len() + interval.snat.len() + interval.ledger.len()) as u64;
+        let mut lost_rows = interval.rows();
         let result = self.write_tables(interval, seq, &mut lost_rows);
         result.map_err(|(table, source)| {
             self.written.errors += 1;
@@ -221,6 +232,7 @@ impl Spool {
             } = &waiting;
             let merged = match *table {
                 FlowRow::TABLE => self.merge_files::<FlowRow>(folder, names),
+                HttpRow::TABLE => self.merge_files::<HttpRow>(folder, names),
                 SnatRow::TABLE => self.merge_files::<SnatRow>(folder, names),
                 _ => self.merge_files::<LedgerRow>(folder, names),
             };
@@ -248,6 +260,7 @@ impl Spool {
     ) -> Result<(), (&'static str, SchemaError)> {
         let start_us = interval.start_us;
         self.written.flow_rows += self.write_table(&interval.flows, start_us, seq, lost_rows)?;
+        self.written.http_rows += self.write_table(&interval.http, start_us, seq, lost_rows)?;
         self.written.snat_rows += self.write_table(&interval.snat, start_us, seq, lost_rows)?;
         self.written.ledger_rows += self.write_table(&interval.ledger, start_us, seq, lost_rows)?;
         Ok(())

@@ -57,7 +57,8 @@ pub struct Counted {
     /// Buffers that the flow has had, as far as this CPU's slot or the record knows; 0 when the map
     /// turned the flow away.
     pub buffers: u64,
-    /// Not zero when the wire hook needs no more of its packets.
+    /// At an uplink: not zero when the wire hook needs no more of its packets. At a pod hook: the
+    /// mark that it was given.
     pub looked: u32,
 }
 
@@ -103,6 +104,33 @@ pub fn settle<K: FlowKey>(key: &K) {
             (*K::tally_of(slot)).looked = 1;
         } else if let Some(record) = key.record() {
             (*record).looked = 1;
+        }
+    }
+}
+
+/// Marks a flow at a pod hook; packets find the mark in [`Counted::looked`]. A program that runs
+/// inside another one's slot leaves it to the flow's next packet.
+#[inline(always)]
+pub fn mark<K: FlowKey>(key: &K, mark: u32) {
+    // SAFETY: the slot is this CPU's live array element, and the busy word keeps nested programs
+    // out of it; the record is a live map value.
+    unsafe {
+        if let Some(slot) = K::slot(slot_index(key, Side::Pod, key.generation())) {
+            let tally = K::tally_of(slot);
+            if atomic::swap(&raw mut (*tally).busy, 1) != 0 {
+                return;
+            }
+            let owns = *K::key_of(slot) == *key;
+            if owns {
+                (*tally).looked = mark;
+            }
+            core::ptr::write_volatile(&raw mut (*tally).busy, 0);
+            if owns {
+                return;
+            }
+        }
+        if let Some(record) = key.record() {
+            (*record).looked = mark;
         }
     }
 }
@@ -232,7 +260,9 @@ unsafe fn write_back<K: FlowKey>(key: &K, tally: *mut Tally) {
         atomic::add(&raw mut (*record).buffers, (*tally).buffers);
         atomic::add(&raw mut (*record).buffer_bytes, (*tally).buffer_bytes);
         touch(record, (*tally).last_jiffies, (*tally).tcp_flags);
-        (*record).looked |= (*tally).looked;
+        if (*tally).looked != 0 {
+            (*record).looked = (*tally).looked;
+        }
     }
 }
 

@@ -43,6 +43,19 @@ pub fn lose_pairing(ifindex: u32, reason: u32, generation: u32) {
     );
 }
 
+/// Adds one event at a hook that has no interface.
+#[inline(never)]
+pub fn lose_event(hook: u8, reason: u8, generation: u32) {
+    let key = LossKey {
+        ifindex: 0,
+        hook,
+        reason,
+        generation: generation as u8,
+        reserved: 0,
+    };
+    add(key, 1, 0, 0);
+}
+
 /// `hook` and `reason` in one register.
 #[inline(always)]
 pub const fn code(hook: u8, reason: u8) -> u32 {

@@ -57,6 +57,8 @@ macro_rules! parameters {
 }
 
 parameters! {
+    /// Not zero where the pod hooks follow HTTP.
+    HTTP_ON: u32 = 1;
     /// Inode of the network namespace whose packets the wire hook takes.
     NETNS_INODE: u32 = 0;
     /// Kernel ticks that a fingerprint lives.

@@ -3,11 +3,13 @@
 pub mod account;
 pub mod atomic;
 pub mod buffer;
+pub mod http;
 pub mod loss;
 pub mod maps;
 pub mod pairing;
 pub mod pod;
 pub mod request;
+pub mod responses;
 pub mod uplink;
 pub mod wire;
 

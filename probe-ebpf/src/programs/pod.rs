@@ -16,9 +16,11 @@ use probe_ebpf::packet::{
 };
 
 use super::{
-    account::{Counted, FlowKey, Side, account, generation, is_sampled},
+    account::{Counted, FlowKey, Side, account, generation, is_sampled, mark},
     buffer::{Amount, Buffer, NON_IP, PARSED, headers as parse_headers},
+    http::{self, Connected},
     loss::{code, lose, report_overflow},
+    maps::parameter,
     pairing::remember,
     uplink::enter_headers,
 };
@@ -80,7 +82,8 @@ pub fn count<const HOOK: u8>(skb: *mut __sk_buff, scope: u64, offset: usize, var
                     reserved: 0,
                 };
                 let amount = buffer.amount(buffer.length() - offset as u32, header_length, flags);
-                return enter::<HOOK, _>(buffer, key, &amount);
+                let tcp = transport((*ip).protocol, offset, 20);
+                return enter::<HOOK, _>(buffer, key, &amount, tcp, header_length);
             }
         }
         if data + QUICK6_LENGTH <= end {
@@ -108,17 +111,34 @@ pub fn count<const HOOK: u8>(skb: *mut __sk_buff, scope: u64, offset: usize, var
                     reserved: 0,
                 };
                 let amount = buffer.amount(buffer.length() - offset as u32, header_length, flags);
-                return enter::<HOOK, _>(buffer, key, &amount);
+                let tcp = transport((*ip).protocol, offset, 40);
+                return enter::<HOOK, _>(buffer, key, &amount, tcp, header_length);
             }
         }
     }
     uncommon::<HOOK>(buffer, scope)
 }
 
+/// Where a packet's TCP header stands; 0 where it has none.
 #[inline(always)]
-fn enter<const HOOK: u8, K: FlowKey>(buffer: Buffer, mut key: K, amount: &Amount) -> i32 {
+fn transport(protocol: u8, offset: usize, ip_length: u32) -> u32 {
+    if protocol == protocol::TCP {
+        offset as u32 + ip_length
+    } else {
+        0
+    }
+}
+
+#[inline(always)]
+fn enter<const HOOK: u8, K: Connected>(
+    buffer: Buffer,
+    mut key: K,
+    amount: &Amount,
+    tcp: u32,
+    header_length: u32,
+) -> i32 {
     let generation = generation();
-    let Counted { buffers, .. } = account(&mut key, Side::Pod, generation, amount);
+    let Counted { buffers, looked } = account(&mut key, Side::Pod, generation, amount);
     if is_sampled(buffers) || amount.tcp_flags & u32::from(EVENTS) != 0 {
         if HOOK == hook::POD_EGRESS {
             remember::<0>(buffer.skb, generation);
@@ -130,7 +150,26 @@ fn enter<const HOOK: u8, K: FlowKey>(buffer: Buffer, mut key: K, amount: &Amount
             lose(0, code(HOOK, reason::OVERFLOW), generation, amount);
         }
     }
+    let speaks =
+        amount.buffer_bytes > u64::from(header_length) || amount.tcp_flags & u32::from(EVENTS) != 0;
+    if tcp != 0 && speaks && parameter!(HTTP_ON) != 0 && looked != http::mark() {
+        look::<HOOK, K>(buffer, &key, tcp, buffers);
+    }
     PASS
+}
+
+/// Looks for HTTP in the packet, and marks its flow where no more looks are needed.
+#[inline(always)]
+fn look<const HOOK: u8, K: Connected>(buffer: Buffer, key: &K, tcp: u32, buffers: u64) {
+    let mark_now = http::mark();
+    let outcome = if HOOK == hook::POD_EGRESS {
+        http::look::<true, K>(buffer.skb, key, tcp, buffers)
+    } else {
+        http::look::<false, K>(buffer.skb, key, tcp, buffers)
+    };
+    if outcome == http::SETTLED {
+        mark(key, mark_now);
+    }
 }
 
 /// What is done at a flow's first, second, fourth, eighth … packet, beside remembering its

@@ -64,6 +64,10 @@ pub fn ledger_rows(
         row.ip_unparsed = loss(reason::IP_UNPARSED);
         row.hook_misses = sources.misses.get(&code).map(|&misses| misses as i64);
         row.map_capacity = i64::from(sources.capacity);
+        if code == hook::POD_EGRESS {
+            row.http_unparsed = loss_anywhere(drained, reason::HTTP_UNPARSED)
+                + loss_anywhere(drained, reason::HTTP_OVERFLOW);
+        }
         if code == hook::WIRE {
             let buffers = sources
                 .wire_buffers

@@ -26,7 +26,7 @@ impl Snapshot {
         }
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 11] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 12] {
         let Stats { written, .. } = &self.stats;
         [
             ("intervals", "Intervals ended", self.stats.intervals),
@@ -59,6 +59,11 @@ impl Snapshot {
                 "pairing_overflow",
                 "Wire flows that the full pairing map turned away",
                 self.stats.pairing_overflow,
+            ),
+            (
+                "http_unparsed",
+                "HTTP byte streams and responses that could not be followed",
+                self.stats.http_unparsed,
             ),
             (
                 "ring_drops",
@@ -98,6 +103,7 @@ impl Collector for Snapshot {
         } = &self.stats;
         let rows = [
             ([("table", "flows")], written.flow_rows),
+            ([("table", "http")], written.http_rows),
             ([("table", "snat")], written.snat_rows),
             ([("table", "ledger")], written.ledger_rows),
         ];

@@ -19,6 +19,7 @@ fn config(cgroup: &Cgroup) -> Config {
         tunnels: Vec::new(),
         max_flows: 4096,
         tunnel_ports: Vec::new(),
+        http: true,
         metrics_listen: None,
         ready_file: None,
         merge_every: Duration::from_secs(60),

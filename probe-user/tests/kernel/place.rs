@@ -134,6 +134,7 @@ pub fn parameters() -> Parameters {
         netns_inode: namespace.ino() as u32,
         ticks_per_second: 250,
         max_flows: 4096,
+        http: true,
         tunnel_ports: Vec::new(),
     }
 }

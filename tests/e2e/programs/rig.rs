@@ -124,6 +124,7 @@ fn parameters(max_flows: u32) -> Parameters {
         netns_inode: namespace.ino() as u32,
         ticks_per_second: 250,
         max_flows,
+        http: true,
         tunnel_ports: vec![
             port(TunnelKind::Vxlan, 4789),
             port(TunnelKind::Geneve, 6081),

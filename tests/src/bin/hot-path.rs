@@ -90,6 +90,7 @@ fn load(object: &[u8], flows: u32) -> anyhow::Result<Ebpf> {
         netns_inode: std::fs::metadata("/proc/thread-self/ns/net")?.ino() as u32,
         ticks_per_second: 250,
         max_flows: 131_072,
+        http: true,
         tunnel_ports: Vec::new(),
     };
     let offsets = Offsets::of_kernel()?;
