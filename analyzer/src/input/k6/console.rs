@@ -14,12 +14,10 @@ use serde::Deserialize;
 
 use super::detection::CSV_HEADER;
 use super::logfmt::{self, Broken};
-use super::points::{CUT_NOTE, no_response_note};
+use super::points::{CUT_NOTE, is_no_name, no_response_note};
 use super::{Failure, Fault, Format, LoadResult, Reader, TimeOf};
 
 const MARK: &str = "Hostname:";
-/// What a script logs for a name that is not there.
-const NO_NAMES: [&str; 3] = ["undefined", "null", "unknown"];
 const LONGEST_NAME: usize = 253;
 const ADVICE: &str =
     "let the script log `[${start.toISOString()}] Hostname: ${pod}` for each response";
@@ -34,6 +32,8 @@ pub(super) enum Message<'a> {
     },
     /// A response or none, but no name.
     Nameless,
+    /// The script stumbled over a response without a name, or over none.
+    Stumbled,
     /// No response.
     Failed,
     /// No response, by an exception that holds k6's word for it.
@@ -52,7 +52,7 @@ impl<'a> Message<'a> {
             return Ok(Self::Failed);
         }
         if text.starts_with("TypeError: ") {
-            return Ok(Self::Nameless);
+            return Ok(Self::Stumbled);
         }
         if text.starts_with("test run was aborted") {
             return Ok(Self::Aborted);
@@ -82,7 +82,7 @@ impl<'a> Message<'a> {
         };
         let name = named.strip_prefix(MARK);
         let name = name.ok_or("not `[ISO time] Hostname: pod`")?.trim();
-        if name.is_empty() || NO_NAMES.contains(&name) {
+        if is_no_name(name) {
             return Ok(Self::Nameless);
         }
         let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
@@ -146,7 +146,8 @@ pub(super) struct Console {
     /// Requests that an exception of k6's says had none; no `TypeError` follows those.
     thrown: u64,
     first_failure: Option<Failure>,
-    has_source: bool,
+    /// Something is in it that no file of `--console-output` has.
+    is_standard_error: bool,
     is_aborted: bool,
 }
 
@@ -163,7 +164,7 @@ impl Console {
             warned: 0,
             thrown: 0,
             first_failure: None,
-            has_source: false,
+            is_standard_error: false,
             is_aborted: false,
         }
     }
@@ -206,6 +207,10 @@ impl Console {
         match Message::of(text).map_err(|what| self.malformed(what))? {
             Message::Response { at_us, backend } => self.response(at_us, backend),
             Message::Nameless => self.nameless += 1,
+            Message::Stumbled => {
+                self.nameless += 1;
+                self.is_standard_error = true;
+            }
             Message::Failed => {
                 self.warned += 1;
                 self.failure(error.unwrap_or("Request Failed"), line);
@@ -214,7 +219,10 @@ impl Console {
                 self.thrown += 1;
                 self.failure(thrown, line);
             }
-            Message::Aborted => self.is_aborted = true,
+            Message::Aborted => {
+                self.is_aborted = true;
+                self.is_standard_error = true;
+            }
             Message::Other => {}
         }
         Ok(())
@@ -233,6 +241,7 @@ impl Console {
     }
 
     fn failure(&mut self, message: &str, line: u64) {
+        self.is_standard_error = true;
         self.first_failure.get_or_insert_with(|| Failure {
             line,
             message: message.to_owned(),
@@ -242,7 +251,10 @@ impl Console {
     fn notes(&self, result: &LoadResult, is_cut: bool) -> Vec<String> {
         let mut notes = vec!["Log lines carry no status, protocol or latency.".to_owned()];
         notes.extend(no_response_note(result));
-        if result.failed.is_none() {
+        if result.backends.is_none() {
+            let missing = "No line names a backend: where k6 ran with --console-output, that file has the responses.";
+            notes.push(missing.to_owned());
+        } else if result.failed.is_none() {
             let missing = "Neither --console-output nor raw lines without a warning tell whether requests got no response or one that names no backend: the requests are at least the logged ones.";
             notes.push(missing.to_owned());
         }
@@ -283,7 +295,7 @@ impl Reader for Console {
         let (Some(_), Some(message)) = (entry.level, entry.msg) else {
             return Err(self.malformed("a line without level or message"));
         };
-        self.has_source |= entry.source.is_some();
+        self.is_standard_error |= entry.source.is_some();
         self.message(&message, entry.error.as_deref(), line)
     }
 
@@ -308,12 +320,14 @@ impl Reader for Console {
                 advice: ADVICE,
             });
         }
-        let is_standard_error = self.has_source || failed > 0;
+        // Where nobody is named but some should be, the names may have gone to --console-output.
+        let has_names = named > 0 || self.nameless <= self.warned;
+        let is_whole = self.is_standard_error && has_names;
         let is_timed = self.untimed == 0 && self.first_us.is_some();
         let result = LoadResult {
             format: self.format,
             requests,
-            failed: is_standard_error.then_some(failed),
+            failed: is_whole.then_some(failed),
             unexpected: None,
             statuses: None,
             by_second: is_timed.then(|| self.by_second.clone()),
@@ -325,7 +339,7 @@ impl Reader for Console {
             interrupted: is_cut || self.is_aborted,
             first_failure: self.first_failure.clone(),
             notes: Vec::new(),
-            backends: Some(self.backends.clone()),
+            backends: has_names.then(|| self.backends.clone()),
         };
         let notes = self.notes(&result, is_cut);
         Ok(LoadResult { notes, ..result })

@@ -13,6 +13,8 @@ use super::{Failure, Fault, Format, LoadResult, TimeOf};
 pub(super) const CUT_NOTE: &str =
     "The last line is cut and left out: k6 was killed, or the file was not copied whole.";
 const ADVICE: &str = "give the output of a run that sends HTTP requests";
+/// What scripts put where a response names no backend.
+const NO_NAMES: [&str; 5] = ["", "none", "null", "undefined", "unknown"];
 /// k6's own metrics, by how their names begin.
 const OWN_METRICS: [&str; 11] = [
     "http_req",
@@ -170,7 +172,7 @@ impl Sums {
         if !self.hits.contains_key(metric) {
             self.hits.insert(metric.to_owned(), Hits::default());
         }
-        let Some(hits) = self.hits.get_mut(metric) else {
+        let Some(hits) = self.hits.get_mut(metric).filter(|_| !is_no_name(backend)) else {
             return Ok(());
         };
         add(&mut hits.by_backend, backend, count);
@@ -208,6 +210,11 @@ impl Sums {
         }
         notes
     }
+}
+
+/// Whether a script says so that the response named no backend.
+pub(super) fn is_no_name(name: &str) -> bool {
+    NO_NAMES.contains(&name)
 }
 
 /// The sentence for a run in which nothing answered.

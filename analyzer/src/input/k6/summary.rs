@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::points::is_no_name;
 use super::{Failure, Fault, Format, LoadResult, Quantiles};
 
 const ADVICE: &str = "give the summary of a run that sends HTTP requests";
@@ -156,7 +157,11 @@ impl Summary<'_> {
         for name in self.metrics.keys().filter(|name| !name.contains('{')) {
             let by_backend = self.by_tag(name, "backend")?;
             let is_whole = Some(by_backend.values().sum()) == self.count(name, "count")?;
-            if is_whole && !by_backend.is_empty() && found.replace(by_backend).is_some() {
+            if !is_whole || by_backend.is_empty() {
+                continue;
+            }
+            let named = by_backend.into_iter().filter(|(name, _)| !is_no_name(name));
+            if found.replace(named.collect()).is_some() {
                 return Ok(None);
             }
         }
