@@ -124,6 +124,16 @@ pub struct Rule {
     pub backend_refs: Vec<BackendRef>,
     /// What else is done with them.
     pub filters: Vec<Filter>,
+    /// When the Gateway asks again.
+    pub retry: Option<Retry>,
+}
+
+/// When a Gateway asks again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Retry {
+    /// Upon which statuses.
+    pub codes: Vec<u16>,
 }
 
 /// A condition on requests; everything in it must hold.

@@ -24,7 +24,7 @@ const SHOWN: usize = 6;
 pub fn table(report: &SplitReport, runs: &[LoadFigures], windows: bool) -> String {
     let mut text = String::new();
     for rule in &report.rules {
-        self::rule(report, rule, windows, &mut text);
+        self::rule(rule, windows, &mut text);
     }
     for run in runs {
         load(run, &mut text);
@@ -73,7 +73,7 @@ fn title(rule: &RuleReport) -> String {
     format!("{} at {}", rule.rule, rule.gateways.join(", "))
 }
 
-fn rule(report: &SplitReport, rule: &RuleReport, windows: bool, text: &mut String) {
+fn rule(rule: &RuleReport, windows: bool, text: &mut String) {
     let controller = rule.controller.as_deref().unwrap_or("no controller known");
     let _ = writeln!(text, "{} ({controller})", title(rule));
     let _ = writeln!(
@@ -83,7 +83,7 @@ fn rule(report: &SplitReport, rule: &RuleReport, windows: bool, text: &mut Strin
         rule.summary
     );
     for stage in &rule.stages {
-        self::stage(report, stage, windows, text);
+        self::stage(stage, windows, text);
     }
     apart(rule, text);
     latency(rule, text);
@@ -99,7 +99,7 @@ fn rule(report: &SplitReport, rule: &RuleReport, windows: bool, text: &mut Strin
     text.push('\n');
 }
 
-fn stage(report: &SplitReport, stage: &StageReport, windows: bool, text: &mut String) {
+fn stage(stage: &StageReport, windows: bool, text: &mut String) {
     let set_apart = match stage.set_apart {
         0 => String::new(),
         apart => format!(", {} set apart", number(apart)),
@@ -112,62 +112,69 @@ fn stage(report: &SplitReport, stage: &StageReport, windows: bool, text: &mut St
         stage.result.name(),
         number(stage.responses)
     );
-    let rows = stage.backends.iter().enumerate();
-    let rows = rows.map(|(index, backend)| {
-        let shares: Vec<f64> = stage
-            .windows
-            .iter()
-            .filter_map(|window| window.shares.get(index).copied())
-            .collect();
-        backend_row(backend, &shares)
+    let differ = stage.backends.iter().any(|backend| {
+        let configured = backend.configured_share.unwrap_or(backend.spec_share);
+        (configured - backend.spec_share).abs() > 1e-9
     });
-    let header = [
-        "backend",
-        "weight",
-        "spec",
-        "configured",
+    let mut header = vec!["backend", "weight", "due"];
+    if differ {
+        header = vec!["backend", "weight", "by spec", "configured"];
+    }
+    let numeric: Vec<usize> = (1..header.len() + 2).collect();
+    header.extend([
         "responses",
-        "share",
+        "share %",
         "95 % interval",
         "in windows",
         "scatter",
-    ];
-    let _ = write!(
-        text,
-        "{}",
-        drawn(&header, &[1, 2, 3, 4, 5, 8], rows.collect())
-    );
+    ]);
+    let rows = stage.backends.iter().enumerate();
+    let rows = rows.map(|(index, backend)| {
+        let shares = stage.windows.iter();
+        let shares: Vec<f64> = shares
+            .filter_map(|window| window.shares.get(index).copied())
+            .collect();
+        backend_row(backend, &shares, differ)
+    });
+    let _ = write!(text, "{}", drawn(&header, &numeric, rows.collect()));
     for judgement in &stage.judgements {
-        against(report, stage, judgement, text);
+        against(stage, judgement, text);
     }
     window_rows(stage, windows, text);
     text.push('\n');
 }
 
-fn backend_row(backend: &BackendReport, windows: &[f64]) -> Vec<String> {
+fn backend_row(backend: &BackendReport, windows: &[f64], differ: bool) -> Vec<String> {
     let lowest = windows.iter().copied().reduce(f64::min);
     let highest = windows.iter().copied().reduce(f64::max);
-    let range = lowest.zip(highest).map_or_else(dash, |(low, high)| {
-        format!("{} to {}", percent(low), percent(high))
-    });
-    vec![
-        backend.backend.to_string(),
+    let range = lowest
+        .zip(highest)
+        .map_or_else(dash, |(low, high)| interval(&Interval { low, high }));
+    let mut row = vec![
+        backend.backend.service.name.clone(),
         backend
             .weight
             .map_or_else(dash, |weight| weight.to_string()),
         percent(backend.spec_share),
-        backend.configured_share.map_or_else(dash, percent),
+    ];
+    if differ {
+        row.push(backend.configured_share.map_or_else(dash, percent));
+    }
+    row.extend([
         number(backend.responses),
-        backend.share.map_or_else(dash, percent),
+        backend
+            .share
+            .map_or_else(dash, |share| format!("{:.2}", share * 100.0)),
         backend.interval.as_ref().map_or_else(dash, interval),
         range,
         backend
             .dispersion
             .map_or_else(dash, |scatter| format!("{:.2}", scatter.index)),
-    ]
+    ]);
+    row
 }
 
-fn against(report: &SplitReport, stage: &StageReport, judgement: &Judgement, text: &mut String) {
+fn against(stage: &StageReport, judgement: &Judgement, text: &mut String) {
     let what = match judgement.reference {
         Reference::Configured => "Against the configured shares",
         Reference::Specification => "Against the specification",
@@ -185,30 +192,29 @@ fn against(report: &SplitReport, stage: &StageReport, judgement: &Judgement, tex
             format!("{} at ±{}{needed}", verdict.result.name(), verdict.margin)
         })
         .collect();
-    let mut line = format!("{what}: {}", margins.join(", "));
-    let smallest = judgement.exact_p.iter().copied().reduce(f64::min);
-    if let Some(p) = smallest {
-        let _ = write!(line, "; exact p = {p:.3}");
+    let _ = writeln!(text, "{what}: {}", margins.join(", "));
+    let mut figures = Vec::new();
+    if let Some(p) = judgement.exact_p.iter().copied().reduce(f64::min) {
+        figures.push(format!("exact p = {p:.3}"));
     }
     if let Some(test) = judgement.g_test.filter(|_| stage.backends.len() > 2) {
-        let _ = write!(
-            line,
-            ", G = {:.2} (p = {:.3})",
+        figures.push(format!(
+            "G = {:.2} (p = {:.3})",
             test.statistic, test.p_value
-        );
+        ));
     }
     if let Some(distance) = judgement.distance {
-        let _ = write!(
-            line,
-            "; distance {:.4}, {:.4} expected of a perfect splitter",
+        figures.push(format!(
+            "distance {:.4}, a perfect splitter's {:.4}",
             distance.distance, distance.expected
-        );
+        ));
     }
-    let _ = writeln!(text, "{line}");
     if judgement.impossible {
-        let _ = writeln!(text, "  a backend that is due nothing answered");
+        figures.push("a backend that is due nothing answered".to_owned());
     }
-    let _ = report;
+    if !figures.is_empty() {
+        let _ = writeln!(text, "  {}", figures.join("; "));
+    }
 }
 
 fn window_rows(stage: &StageReport, all: bool, text: &mut String) {
@@ -300,7 +306,7 @@ fn latency(rule: &RuleReport, text: &mut String) {
         ]
     });
     let header = ["latency at", "responses", "p50", "p90", "p99", "error"];
-    let _ = writeln!(text, "{}", drawn(&header, &[1, 2, 3, 4, 5], rows.collect()));
+    let _ = write!(text, "{}", drawn(&header, &[1, 2, 3, 4, 5], rows.collect()));
 }
 
 fn load(run: &LoadFigures, text: &mut String) {
@@ -383,7 +389,11 @@ fn interval(range: &Interval) -> String {
 }
 
 fn micros(us: f64) -> String {
-    duration(us.round() as i64)
+    if us < 100_000.0 {
+        format!("{:.2} ms", us / 1e3)
+    } else {
+        duration(us.round() as i64)
+    }
 }
 
 fn dash() -> String {

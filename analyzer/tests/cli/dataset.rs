@@ -81,7 +81,7 @@ fn write_by_node<R: Record + Clone>(root: &Path, rows: &[R], key: impl Fn(&R) ->
     }
 }
 
-fn write_file<R: Record>(root: &Path, node: &str, start_us: i64, rows: &[R]) {
+pub fn write_file<R: Record>(root: &Path, node: &str, start_us: i64, rows: &[R]) {
     let name = FileName::of_interval(start_us, BOOT, 1, 0).to_string();
     let metadata = FileMetadata {
         node: node.into(),
@@ -170,7 +170,7 @@ pub fn policy(applied_to: Value) -> ObjectRow {
     )
 }
 
-fn object(
+pub fn object(
     api: &str,
     kind: &str,
     namespace: Option<&str>,
@@ -263,7 +263,7 @@ fn snat_row(port: i32, second: i64, node: &str, address: &str) -> SnatRow {
     }
 }
 
-fn ledger_row(node: &str, vantage: Vantage, interface: Option<&str>, second: i64) -> LedgerRow {
+pub fn ledger_row(node: &str, vantage: Vantage, interface: Option<&str>, second: i64) -> LedgerRow {
     LedgerRow {
         interval_start_us: at(second, 0),
         interval_end_us: at(second + 1, 0),

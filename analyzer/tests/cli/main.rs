@@ -2,6 +2,8 @@
 //! bad input gets.
 
 mod dataset;
+mod ingress;
+mod split;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -22,6 +22,8 @@ pub struct RuleShares {
     pub configured: Result<Split, &'static str>,
     /// Targets of mirroring.
     pub mirrors: Vec<MirrorShare>,
+    /// Statuses of backends upon which the Gateway may ask again.
+    pub retried: Vec<u16>,
 }
 
 /// Shares of all requests that hit a rule.
@@ -110,6 +112,7 @@ pub fn rule_shares(
     });
     RuleShares {
         mirrors: mirrors.collect(),
+        retried: rule.retry.clone().unwrap_or_default().codes,
         configured: match implementation {
             Implementation::NginxGatewayFabric => Ok(split_clients(parts.clone())),
             Implementation::Cilium => weighted_clusters(parts.clone()),

@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Outcome;
 use super::super::evidence::Window;
-use super::judge::{Rigour, survives};
+use super::judge::{Rigour, judge, survives};
 use super::latency::{Histogram, Latency};
 use super::losses::{ResponseLoss, losses};
 use super::observed::SampleKey;
-use super::report::{Apart, Mirrored, RuleReport, SplitReport, StageReport, TakeoverState};
+use super::report::{
+    Apart, BackendReport, Mirrored, RuleReport, SplitReport, StageReport, TakeoverState,
+};
 use super::stages::{self, Counted};
 use super::topology::Asker;
 use super::units::{self, Unit};
@@ -109,11 +111,14 @@ impl<'a> Docket<'a> {
         notes.extend(harmless);
         because.extend(stages.iter().filter_map(unknown_takeover));
         notes.extend(sentences::notes(self.unit, &stages));
-        let result = if because.is_empty() {
-            seen
-        } else {
-            seen.max(Outcome::Inconclusive)
+        let retries = self.retries(&stages);
+        let result = match (&retries, because.is_empty()) {
+            // Asking again moves shares by itself: then a failure is none either.
+            (Some(_), _) => Outcome::Inconclusive,
+            (None, true) => seen,
+            (None, false) => seen.max(Outcome::Inconclusive),
         };
+        because.extend(retries);
         Some(RuleReport {
             rule: self.unit.id.clone(),
             gateways: self.unit.gateways.iter().map(ToString::to_string).collect(),
@@ -220,6 +225,7 @@ impl<'a> Docket<'a> {
             &self.options.runs,
             &nodes,
             self.during,
+            &self.evidence.observed.unread,
         )
     }
 
@@ -229,10 +235,7 @@ impl<'a> Docket<'a> {
             .iter()
             .filter_map(|loss| loss.responses_at_most)
             .sum();
-        let rigour = Rigour {
-            margin: self.options.margin,
-            alpha: self.options.alpha,
-        };
+        let rigour = self.rigour();
         let holds = stages.iter().all(|stage| {
             let counts: Vec<u64> = stage
                 .backends
@@ -264,6 +267,43 @@ impl<'a> Docket<'a> {
             }
         }
         (hidden, harmless)
+    }
+
+    /// Responses upon which the Gateway may have asked again: a request counts once more for each,
+    /// so the result has to be the same without them.
+    fn retries(&self, stages: &[StageReport]) -> Option<String> {
+        let rule = self.unit.stages.iter().map(|stage| &stage.shares.retried);
+        let codes: BTreeSet<String> = rule.flatten().map(ToString::to_string).collect();
+        let rigour = self.rigour();
+        let mut retried = 0;
+        let mut decided = true;
+        for stage in stages {
+            let failing = |backend: &BackendReport| -> u64 {
+                let statuses = backend.statuses.iter();
+                let failing = statuses.filter(|(status, _)| codes.contains(*status));
+                failing.map(|(_, responses)| responses).sum()
+            };
+            let counts = stage.backends.iter();
+            let counts: Vec<u64> = counts
+                .map(|backend| backend.responses - failing(backend))
+                .collect();
+            let judgement = &stage.judgements[0];
+            let without = judge(judgement.reference, &counts, &[], &judgement.shares, rigour);
+            retried += stage.responses - counts.iter().sum::<u64>();
+            decided &= without.result == stage.result;
+        }
+        (retried > 0 && !decided).then(|| {
+            format!(
+                "{retried} responses have a status upon which the route has the Gateway ask again: without them the result is another"
+            )
+        })
+    }
+
+    fn rigour(&self) -> Rigour {
+        Rigour {
+            margin: self.options.margin,
+            alpha: self.options.alpha,
+        }
     }
 
     /// Responses of mirroring's targets that are not backends of the rule.

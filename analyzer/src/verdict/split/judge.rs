@@ -138,8 +138,7 @@ fn at_margin(
 /// margin, by the interval that has windows as its unit.
 fn is_steady(windows: &[Vec<u64>], backend: usize, share: f64, margin: f64, alpha: f64) -> bool {
     let windows = windows_of(windows, backend);
-    let restless =
-        dispersion(&windows, Some(share)).is_some_and(|scatter| scatter.p_over < EXTREME);
+    let restless = dispersion(&windows, None).is_some_and(|scatter| scatter.p_over < EXTREME);
     !restless
         || clustered_share(&windows, 1.0 - 2.0 * alpha).is_some_and(|clustered| {
             share - margin <= clustered.interval.low && clustered.interval.high <= share + margin

@@ -3,7 +3,7 @@
 //! A loss that the ledger counts bounds the responses that it may have hidden, at one a packet; a
 //! time in which nobody watched bounds nothing. It weighs only the nodes on which backends ran.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use trace_schema::ledger::{LedgerRow, Vantage};
@@ -22,12 +22,14 @@ pub struct ResponseLoss {
     pub responses_at_most: Option<u64>,
 }
 
-/// Losses on these nodes in this time; `runs` should have been watched too.
+/// Losses on these nodes in this time; `runs` should have been watched too. Responses that only lack
+/// a status (`unread`, by node) are in the ledger's count, and yet in the table.
 pub(crate) fn losses(
     ledger: &[LedgerRow],
     runs: &[Window],
     nodes: &BTreeSet<String>,
     during: Window,
+    unread: &BTreeMap<String, u64>,
 ) -> Vec<ResponseLoss> {
     let of_pods: Vec<LedgerRow> = ledger
         .iter()
@@ -51,13 +53,15 @@ pub(crate) fn losses(
             })
             .map(|row| row.http_unparsed)
             .sum();
+        let unread = unread.get(node).copied().unwrap_or(0);
+        let unparsed = unparsed.max(0).unsigned_abs().saturating_sub(unread);
         if unparsed > 0 {
             found.push(ResponseLoss {
                 node: node.clone(),
                 what: format!(
                     "node {node}: {unparsed} HTTP streams or responses could not be followed"
                 ),
-                responses_at_most: Some(unparsed.unsigned_abs()),
+                responses_at_most: Some(unparsed),
             });
         }
     }

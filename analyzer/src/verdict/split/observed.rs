@@ -23,6 +23,8 @@ pub(crate) struct Observed {
     pub latency: BTreeMap<(Vec<BackendId>, Asker), Histogram>,
     /// Pods' ports that answered and stand behind no Service.
     pub strangers: BTreeMap<Asker, u64>,
+    /// Responses without a status, by node: the ledger counts them as not followed.
+    pub unread: BTreeMap<String, u64>,
     /// Rows that were read.
     pub rows: u64,
     /// From the first interval to the last.
@@ -85,6 +87,9 @@ impl Observed {
         self.rows += 1;
         self.span = Some(self.span.map_or(interval, |span| span.cover(interval)));
         *self.lengths.entry(interval.length_us()).or_default() += 1;
+        if row.status.is_none() {
+            *self.unread.entry(row.node.clone()).or_default() += responses;
+        }
         let asker = topology.asker(peer, local, at_us);
         let backends = topology.backends(uid, local, port, at_us);
         if backends.is_empty() {

@@ -143,9 +143,9 @@ pub struct BackendReport {
     pub interval_method: &'static str,
     /// The same with windows as the unit that repeats.
     pub clustered: Option<ClusteredShare>,
-    /// How windows scatter about the share that it should have.
+    /// How windows scatter about their own share, as an index.
     pub dispersion: Option<Dispersion>,
-    /// How windows scatter about their own share.
+    /// The same as Tarone's Z.
     pub tarone: Option<Tarone>,
 }
 

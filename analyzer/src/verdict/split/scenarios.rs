@@ -110,7 +110,14 @@ fn a_response_without_a_status_counts_and_is_shown() {
     let mut scene = fair(NGF, 1_000);
     scene.answers_to(50.0, "echo-v1", 30, NGF_POD, |row| row.status = None);
     scene.answers(50.0, "echo-v2", 20);
+    // The ledger counts it as not followed: it is in the table, and hides nothing.
+    scene.ledger[50].http_unparsed = 30;
     let rule = scene.check(Pass);
+    assert!(rule.inconclusive_because.is_empty());
+    assert!(
+        !rule.notes.iter().any(|note| note.contains("off by up to")),
+        "{rule:#?}"
+    );
     assert_eq!(
         (
             rule.stages[0].responses,
@@ -188,6 +195,83 @@ fn weights_that_are_never_taken_fail() {
         rule.summary.contains("still splits by the old weights"),
         "{}",
         rule.summary
+    );
+}
+
+#[test]
+fn an_end_in_sight_says_little_of_new_weights() {
+    let mut scene = Scene::with_weights(CILIUM, &[("echo-v1", 70), ("echo-v2", 30)]);
+    scene.weights(48.5, &[("echo-v1", 69), ("echo-v2", 31)]);
+    scene.splits(0, 50, 1_000, &[("echo-v1", 0.7), ("echo-v2", 0.3)]);
+    let rule = scene.check(Inconclusive);
+    assert_eq!(
+        rule.stages[1].takeover.as_ref().unwrap().state,
+        TakeoverState::Unknown
+    );
+    assert!(
+        rule.inconclusive_because[0].contains("too few responses since"),
+        "{rule:#?}"
+    );
+}
+
+#[test]
+fn a_service_without_ready_endpoints_leaves_its_share_to_errors() {
+    let mut scene = fair(NGF, 1_000);
+    scene.rows.clear();
+    scene.endpoints(20.0, "echo-v2", false);
+    scene.splits(0, 21, 6_000, &[("echo-v1", 0.6), ("echo-v2", 0.4)]);
+    scene.splits(21, 50, 2_000, &[("echo-v1", 0.6)]);
+    let rule = scene.check(Pass);
+    assert_eq!(rule.stages.len(), 2);
+    assert_eq!(rule.stages[1].gateway_error_share, 0.4);
+    assert!(
+        rule.notes
+            .iter()
+            .any(|note| note.contains("echo-v2:80 has no ready endpoint")),
+        "{rule:#?}"
+    );
+    // It answers on: then it is not without endpoints.
+    scene.splits(40, 50, 2_000, &[("echo-v2", 0.4)]);
+    scene.check(Fail);
+}
+
+#[test]
+fn requests_that_are_tried_again_decide_nothing() {
+    let mut scene = Scene::new(CILIUM);
+    let rule =
+        json!({"backendRefs": backends(&SIXTY_FORTY), "retry": {"codes": [503], "attempts": 2}});
+    scene.route(0.0, "echo", json!([rule]));
+    scene.splits(0, 50, 1_000, &[("echo-v1", 0.6), ("echo-v2", 0.4)]);
+    scene.check(Pass);
+    for second in 0..50 {
+        let peer = super::scene::CILIUM_INGRESS;
+        scene.answers_to(f64::from(second), "echo-v2", 100, peer, |row| {
+            row.status = Some(503);
+        });
+    }
+    let rule = scene.check(Inconclusive);
+    assert!(
+        rule.inconclusive_because[0].contains("5000 responses have a status"),
+        "{rule:#?}"
+    );
+}
+
+#[test]
+fn a_data_plane_on_its_nodes_network_cannot_be_told_from_the_kubelet() {
+    let mut scene = fair(NGF, 1_000);
+    for row in scene
+        .objects
+        .iter_mut()
+        .filter(|row| row.name == "gw-nginx")
+    {
+        row.object = row
+            .object
+            .replace("\"nodeName\"", "\"hostNetwork\":true,\"nodeName\"");
+    }
+    let rule = scene.check(Inconclusive);
+    assert!(
+        rule.inconclusive_because[0].contains("has its node's address"),
+        "{rule:#?}"
     );
 }
 

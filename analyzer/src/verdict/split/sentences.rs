@@ -46,12 +46,16 @@ pub(crate) fn summary(
         )
     });
     let more = match (result, needed(judgement, options)) {
-        (Outcome::Inconclusive, Some(needed)) => {
+        (Outcome::Inconclusive, Some(needed)) if stage.responses < needed => {
             format!(
                 "; about {needed} responses are needed at ±{}",
                 options.margin
             )
         }
+        (Outcome::Inconclusive, Some(_)) => format!(
+            "; so near the edge of ±{} only more responses can tell",
+            options.margin
+        ),
         _ => String::new(),
     };
     format!("{verdict}{worst}{more}{}", beside(unit, stage))

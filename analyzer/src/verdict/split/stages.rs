@@ -167,7 +167,7 @@ impl Bench<'_> {
             takeover,
             set_apart: all - responses,
             responses,
-            backends: self.backend_reports(&judged, &counts, &counts_of_windows, &judgements[0]),
+            backends: self.backend_reports(&judged, &counts, &counts_of_windows),
             gateway_error_share: self.split(&judgements[0]).gateway_errors(),
             windows: window_reports(&windows, &judgements[0].shares),
             judgements,
@@ -250,7 +250,6 @@ impl Bench<'_> {
         judged: &[Counted<'_>],
         counts: &[u64],
         windows: &[Vec<u64>],
-        judgement: &Judgement,
     ) -> Vec<BackendReport> {
         let n: u64 = counts.iter().sum();
         let several = counts.len() > 2;
@@ -285,7 +284,7 @@ impl Bench<'_> {
                 interval,
                 interval_method,
                 clustered: clustered_share(&own, CONFIDENCE),
-                dispersion: dispersion(&own, Some(judgement.shares[index])),
+                dispersion: dispersion(&own, None),
                 tarone: tarone(&own),
             };
             for one in judged.iter().filter(|one| one.backend == index) {
