@@ -21,8 +21,8 @@ use line::{Gathered, gather};
 
 /// Most bytes that are fetched at once.
 pub const FETCHED: u32 = 8 * LINE_WORDS as u32;
-/// Steps that a packet gets: lines, frames, stretches of body.
-pub const STEPS: u32 = 256;
+/// Steps that a packet gets.
+pub const STEPS: u32 = 1024;
 /// `latency_ns` of a response whose request was not seen.
 pub const UNKNOWN: u64 = u64::MAX;
 
@@ -170,7 +170,7 @@ fn stand_by(stream: &mut Stream) {
     stream.column = 0;
 }
 
-/// One line, frame or stretch of body.
+/// One line or frame, and the stretch of body before it.
 #[inline(always)]
 pub fn step<const EGRESS: bool>(connection: &mut Connection, source: &impl Source) -> Outcome {
     let stream = stream_of::<EGRESS>(connection);
@@ -181,7 +181,9 @@ pub fn step<const EGRESS: bool>(connection: &mut Connection, source: &impl Sourc
         let passed = stream.left.min(u64::from(stream.end - stream.at));
         stream.left -= passed;
         stream.at += passed as u32;
-        return Outcome::More;
+        if stream.at >= stream.end {
+            return Outcome::Done;
+        }
     }
     match stream.phase {
         phase::START => message::start::<EGRESS>(connection, source),

@@ -29,7 +29,7 @@ use super::{
     atomic,
     buffer::{Buffer, jiffies},
     loss::lose_event,
-    responses::{act, forget_streams},
+    responses::{forget_streams, http_act_egress, http_act_ingress},
 };
 
 /// Connections; user space sets the capacity.
@@ -43,6 +43,8 @@ static BLANK_CONNECTION: Array<Connection> = Array::with_max_entries(1, 0);
 #[unsafe(no_mangle)]
 static mut HTTP_MARK: u64 = 1;
 
+/// Steps that are taken in a row: both loops over them together are cheap to verify.
+const RUN: u32 = 32;
 /// Packets of a flow in a generation among which the first request of a connection is looked for.
 const PATIENCE: u64 = 4;
 
@@ -230,23 +232,23 @@ fn follow<const EGRESS: bool>(
     if entry == Entry::Old as u32 || entry == Entry::Skipped as u32 {
         return Outcome::Done as u32;
     }
-    for _ in 0..STEPS {
+    for _ in 0..STEPS / RUN {
         let outcome = if EGRESS {
-            http_step_egress(skb, connection)
+            http_run_egress(skb, connection, id)
         } else {
-            http_step_ingress(skb, connection)
+            http_run_ingress(skb, connection, id)
         };
-        if outcome == Outcome::More as u32 {
-            continue;
-        }
-        if outcome == Outcome::Done as u32 || outcome == Outcome::Foreign as u32 {
+        if outcome != Outcome::More as u32 {
             return outcome;
         }
-        act::<EGRESS>(connection, id, outcome);
     }
     let outcome = http::give_up::<EGRESS>(connection);
     if outcome != Outcome::Done {
-        act::<EGRESS>(connection, id, outcome as u32);
+        if EGRESS {
+            http_act_egress(connection, id, outcome as u32);
+        } else {
+            http_act_ingress(connection, id, outcome as u32);
+        }
     }
     Outcome::Done as u32
 }
@@ -263,8 +265,48 @@ fn enter<const EGRESS: bool>(
     http::enter::<EGRESS>(connection, &buffer, seq, payload, buffer.length()) as u32
 }
 
-/// One step. Global, as its like below, so that the verifier looks at it once by itself and not at
-/// every turn of the loop; a global function's pointers are checked for null.
+/// Steps in a row. Global, as its like below, so that the verifier looks at it once by itself and
+/// not at every turn of the loop; a global function's pointers are checked for null.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn http_run_ingress(
+    skb: *mut __sk_buff,
+    connection: *mut Connection,
+    id: *const ConnectionKey,
+) -> u32 {
+    for _ in 0..RUN {
+        let outcome = http_step_ingress(skb, connection);
+        if outcome == Outcome::Done as u32 || outcome == Outcome::Foreign as u32 {
+            return outcome;
+        }
+        if outcome != Outcome::More as u32 {
+            http_act_ingress(connection, id, outcome);
+        }
+    }
+    Outcome::More as u32
+}
+
+/// See [`http_run_ingress`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn http_run_egress(
+    skb: *mut __sk_buff,
+    connection: *mut Connection,
+    id: *const ConnectionKey,
+) -> u32 {
+    for _ in 0..RUN {
+        let outcome = http_step_egress(skb, connection);
+        if outcome == Outcome::Done as u32 || outcome == Outcome::Foreign as u32 {
+            return outcome;
+        }
+        if outcome != Outcome::More as u32 {
+            http_act_egress(connection, id, outcome);
+        }
+    }
+    Outcome::More as u32
+}
+
+/// One step.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn http_step_ingress(skb: *mut __sk_buff, connection: *mut Connection) -> u32 {

@@ -30,20 +30,10 @@ static RESPONSES: HashMap<HttpKey, u64> = HashMap::with_max_entries(65_536, BPF_
 #[map]
 static BLANK_STREAMS: Array<Streams> = Array::with_max_entries(1, 0);
 
-/// What a step's outcome asks for.
-#[inline(always)]
-pub fn act<const EGRESS: bool>(connection: &mut Connection, id: &ConnectionKey, outcome: u32) {
-    if EGRESS {
-        http_act_egress(connection, id, outcome);
-    } else {
-        http_act_ingress(connection, id, outcome);
-    }
-}
-
-/// Global, so that the verifier looks at it once by itself.
+/// What a step's outcome asks for, towards the pod. Global, so that the verifier looks at it once by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn http_act_ingress(
+pub extern "C" fn http_act_ingress(
     connection: *mut Connection,
     id: *const ConnectionKey,
     outcome: u32,
@@ -68,10 +58,10 @@ extern "C" fn http_act_ingress(
     0
 }
 
-/// See [`http_act_ingress`].
+/// The same from the pod.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn http_act_egress(
+pub extern "C" fn http_act_egress(
     connection: *mut Connection,
     id: *const ConnectionKey,
     outcome: u32,

@@ -224,7 +224,7 @@ fn an_upgrade_from_http_1() {
 fn more_frames_than_the_bound_are_one_loss() {
     let mut conversation = Conversation::default();
     conversation.say(Client, &opening());
-    conversation.say(Backend, &frame(PING, 0, 0, &[0; 8]).repeat(300));
+    conversation.say(Backend, &frame(PING, 0, 0, &[0; 8]).repeat(1100));
     assert_eq!(conversation.lost, 1);
     conversation.say(Backend, &answer(1, b"\x88", b""));
     assert_eq!((conversation.statuses().len(), conversation.lost), (0, 1));

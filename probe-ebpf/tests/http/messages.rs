@@ -216,7 +216,7 @@ fn after_an_upgrade_nothing_is_http() {
 
 #[test]
 fn a_head_longer_than_the_bound_counts_and_the_next_request_is_taken_up() {
-    let cookies = format!("Set-Cookie: {}\r\n", "x".repeat(60)).repeat(200);
+    let cookies = format!("Set-Cookie: {}\r\n", "x".repeat(60)).repeat(600);
     let long = format!("HTTP/1.1 201 Created\r\n{cookies}Content-Length: 5\r\n\r\nhello");
     let asked = format!("GET / HTTP/1.1\r\n{}\r\n", cookies.replace("Set-", ""));
     let mut conversation = Conversation::default();
