@@ -119,7 +119,7 @@ fn conversations() -> Vec<Conversation> {
         // A request a byte at a time, and one that is cut in its second line.
         last.bytes().map(|byte| vec![byte]).collect(),
         last.as_bytes().chunks(20).map(<[u8]>::to_vec).collect(),
-        whole(&["nonsense\r\n\r\n".to_owned()]),
+        whole(&["GET /without-host HTTP/1.1\r\n\r\n".to_owned()]),
     ]
 }
 
