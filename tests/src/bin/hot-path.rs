@@ -31,8 +31,15 @@ use serde::Serialize;
 const RUNS: u32 = 200_000;
 /// Flows that the packets are spread over.
 const FLOWS: [u32; 3] = [1, 1_000, 60_000];
-/// tc programs, the one that does nothing first.
-const PROGRAMS: [&str; 4] = ["bench_noop", "bench_hash", "bench_uplink", "bench_pod"];
+/// tc programs with their names in the table, the one that does nothing first. The last one gets
+/// TCP with a payload, which is looked at for HTTP until it is known to be none.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("noop", "bench_noop"),
+    ("hash", "bench_hash"),
+    ("uplink", "bench_uplink"),
+    ("pod", "bench_pod"),
+    ("pod (TCP)", "bench_pod"),
+];
 /// Datagrams sent for the tracing program.
 const DATAGRAMS: u32 = 200_000;
 
@@ -89,7 +96,7 @@ fn load(object: &[u8], flows: u32) -> anyhow::Result<Ebpf> {
     let parameters = Parameters {
         netns_inode: std::fs::metadata("/proc/thread-self/ns/net")?.ino() as u32,
         ticks_per_second: 250,
-        max_flows: 131_072,
+        max_flows: 262_144,
         http: true,
         tunnel_ports: Vec::new(),
     };
@@ -100,32 +107,34 @@ fn load(object: &[u8], flows: u32) -> anyhow::Result<Ebpf> {
 /// The tc bodies, round by round, so that a slow moment of the machine meets all of them.
 fn test_runs(object: &[u8], flows: u32, rounds: usize) -> anyhow::Result<Vec<Figure>> {
     let mut ebpf = load(object, flows)?;
-    for name in PROGRAMS {
+    // The last one is loaded already.
+    for (_, name) in &PROGRAMS[..PROGRAMS.len() - 1] {
         program::<SchedClassifier>(&mut ebpf, name)?.load()?;
     }
-    let packet = udp_packet(64);
+    let (udp, tcp) = (udp_packet(64), tcp_packet(64));
     let mut samples: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for round in 0..=rounds {
-        for name in PROGRAMS {
-            let ns = test_run(program::<SchedClassifier>(&mut ebpf, name)?, &packet)?;
+        for (label, name) in PROGRAMS {
+            let packet = if label.ends_with("(TCP)") { &tcp } else { &udp };
+            let ns = test_run(program::<SchedClassifier>(&mut ebpf, name)?, packet)?;
             // The first round fills the maps and the caches.
             if round > 0 {
-                samples.entry(name).or_default().push(ns);
+                samples.entry(label).or_default().push(ns);
             }
         }
     }
-    let noop = median(&samples["bench_noop"]);
+    let noop = median(&samples["noop"]);
     Ok(PROGRAMS
         .iter()
-        .map(|name| {
-            let ns = median(&samples[name]);
-            let net: Vec<f64> = samples[name]
+        .map(|(label, _)| {
+            let ns = median(&samples[label]);
+            let net: Vec<f64> = samples[label]
                 .iter()
-                .zip(&samples["bench_noop"])
+                .zip(&samples["noop"])
                 .map(|(with, without)| with - without)
                 .collect();
             Figure {
-                program: name.trim_start_matches("bench_").to_owned(),
+                program: (*label).to_owned(),
                 flows,
                 ns_per_packet: ns,
                 ns_net_of_noop: (ns != noop).then(|| median(&net)),
@@ -139,20 +148,26 @@ fn cgroup_entry(object: &[u8], rounds: usize) -> anyhow::Result<Vec<Figure>> {
     let mut ebpf = load(object, 1)?;
     let entry = program::<CgroupSkb>(&mut ebpf, "pod_egress")?;
     entry.load()?;
-    let packet = udp_packet(64);
-    let mut samples = Vec::new();
-    for round in 0..=rounds {
-        let ns = test_run(program::<CgroupSkb>(&mut ebpf, "pod_egress")?, &packet)?;
-        if round > 0 {
-            samples.push(ns);
+    let mut figures = Vec::new();
+    for (label, packet) in [
+        ("pod_egress (cgroup_skb)", udp_packet(64)),
+        ("pod_egress (TCP)", tcp_packet(64)),
+    ] {
+        let mut samples = Vec::new();
+        for round in 0..=rounds {
+            let ns = test_run(program::<CgroupSkb>(&mut ebpf, "pod_egress")?, &packet)?;
+            if round > 0 {
+                samples.push(ns);
+            }
         }
+        figures.push(Figure {
+            program: label.to_owned(),
+            flows: 1,
+            ns_per_packet: median(&samples),
+            ns_net_of_noop: None,
+        });
     }
-    Ok(vec![Figure {
-        program: "pod_egress (cgroup_skb)".to_owned(),
-        flows: 1,
-        ns_per_packet: median(&samples),
-        ns_net_of_noop: None,
-    }])
+    Ok(figures)
 }
 
 fn test_run<P>(program: &P, packet: &[u8]) -> anyhow::Result<f64>
@@ -258,15 +273,30 @@ fn ip(arguments: &[&str]) -> anyhow::Result<()> {
 
 /// An Ethernet frame with a UDP datagram.
 fn udp_packet(payload: u16) -> Vec<u8> {
+    let mut transport = Vec::new();
+    transport.extend(40_000u16.to_be_bytes());
+    transport.extend(9u16.to_be_bytes());
+    transport.extend((8 + payload).to_be_bytes());
+    transport.extend([0, 0]);
+    packet(17, &transport, payload)
+}
+
+fn tcp_packet(payload: u16) -> Vec<u8> {
+    let mut transport = Vec::new();
+    transport.extend(40_000u16.to_be_bytes());
+    transport.extend(9u16.to_be_bytes());
+    // Sequence and acknowledgement, five words of header, ACK.
+    transport.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    packet(6, &transport, payload)
+}
+
+fn packet(protocol: u8, transport: &[u8], payload: u16) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
     frame.extend([0x45, 0]);
-    frame.extend((28 + payload).to_be_bytes());
-    frame.extend([0, 1, 0x40, 0, 64, 17, 0, 0]);
+    frame.extend((20 + transport.len() as u16 + payload).to_be_bytes());
+    frame.extend([0, 1, 0x40, 0, 64, protocol, 0, 0]);
     frame.extend([10, 254, 0, 1, 10, 254, 0, 2]);
-    frame.extend(40_000u16.to_be_bytes());
-    frame.extend(9u16.to_be_bytes());
-    frame.extend((8 + payload).to_be_bytes());
-    frame.extend([0, 0]);
+    frame.extend(transport);
     frame.resize(frame.len() + usize::from(payload), 0);
     frame
 }
