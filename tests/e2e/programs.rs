@@ -6,5 +6,6 @@ mod draining;
 #[path = "../../probe-ebpf/tests/headers/frames.rs"]
 mod frames;
 mod full_map;
+mod http;
 mod pairing;
 mod rig;
