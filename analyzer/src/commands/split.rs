@@ -65,8 +65,7 @@ fn render(document: &Document, args: &SplitArgs) -> anyhow::Result<String> {
 fn nothing_judged(evidence: &SplitEvidence<'_>) -> String {
     let why = match evidence.rows() {
         0 => "there is no response in that time".to_owned(),
-        _ => "no Gateway's data plane was answered by a backend of these routes in that time"
-            .to_owned(),
+        _ => "no backend of these routes answered a Gateway's data plane in that time (which the objects tell by pods with the label gateway.networking.k8s.io/gateway-name, CiliumNodes and EndpointSlices)".to_owned(),
     };
     format!("{why}: nothing was judged, so nothing passes")
 }

@@ -177,17 +177,31 @@ pub fn stages(history: &History, id: &RuleId, implementation: Implementation) ->
     stages
 }
 
-/// Every moment at which what a route demands may change, ascending.
+/// Every moment at which what a route demands may change, ascending. Only its own backends' Services
+/// and slices count: others change all the time.
 fn change_times(history: &History, route: &RouteId) -> Vec<i64> {
     let mut times = BTreeSet::new();
+    let mut backends = BTreeSet::new();
     for version in route.kind.timeline(history).of(&route.name) {
         times.extend([version.from_us, version.until_us]);
+        let references = version
+            .value
+            .rules
+            .iter()
+            .flat_map(|rule| &rule.backend_refs);
+        backends.extend(references.map(|one| BackendId::of(one, &route.name.namespace).service));
     }
-    for (_, version) in history.services.all() {
-        times.extend([version.from_us, version.until_us]);
+    for backend in &backends {
+        for version in history.services.of(backend) {
+            times.extend([version.from_us, version.until_us]);
+        }
     }
-    for (_, version) in history.endpoint_slices.all() {
-        times.extend([version.from_us, version.until_us]);
+    for (name, version) in history.endpoint_slices.all() {
+        let service = version.value.service.as_deref().unwrap_or_default();
+        let service = ObjectName::namespaced(name.namespace.as_str(), service);
+        if backends.contains(&service) {
+            times.extend([version.from_us, version.until_us]);
+        }
     }
     for (_, version) in history.reference_grants.all() {
         times.extend([version.from_us, version.until_us]);

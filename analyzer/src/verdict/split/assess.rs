@@ -1,19 +1,17 @@
 //! From evidence to the split report: rules, their responses, stages, doubts.
 //!
 //! Verdicts are given to what was seen; only then are doubts weighed, so that a doubt can take a
-//! pass away and never give one.
+//! verdict away and never give one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Outcome;
 use super::super::evidence::Window;
-use super::judge::{Rigour, judge, survives};
+use super::doubts::unknown_takeover;
 use super::latency::{Histogram, Latency};
-use super::losses::{ResponseLoss, losses};
+use super::losses::ResponseLoss;
 use super::observed::SampleKey;
-use super::report::{
-    Apart, BackendReport, Mirrored, RuleReport, SplitReport, StageReport, TakeoverState,
-};
+use super::report::{Apart, Mirrored, RuleReport, SplitReport};
 use super::stages::{self, Counted};
 use super::topology::Asker;
 use super::units::{self, Unit};
@@ -76,12 +74,12 @@ pub fn assess(
 }
 
 /// One rule with everything that is known of it.
-struct Docket<'a> {
-    evidence: &'a SplitEvidence<'a>,
-    options: &'a Options,
-    unit: &'a Unit,
-    backends: Vec<BackendId>,
-    during: Window,
+pub(crate) struct Docket<'a> {
+    pub evidence: &'a SplitEvidence<'a>,
+    pub options: &'a Options,
+    pub unit: &'a Unit,
+    pub backends: Vec<BackendId>,
+    pub during: Window,
 }
 
 impl<'a> Docket<'a> {
@@ -93,6 +91,7 @@ impl<'a> Docket<'a> {
         }
         let step_us = self.evidence.observed.step_us();
         let stages = stages::reports(self.unit, &self.backends, &counted, step_us, self.options);
+        // Whose responses they are comes first: without that nothing is shown, good or bad.
         let mut because = self.doubts(confused);
         let mut notes = Vec::new();
         for shared in units::shared(self.unit, units) {
@@ -104,6 +103,8 @@ impl<'a> Docket<'a> {
                 ));
             }
         }
+        because.extend(self.retries(&stages));
+        let is_confused = !because.is_empty();
         let judged = stages.iter().map(|stage| stage.result).max();
         let seen = judged.unwrap_or(Outcome::Inconclusive);
         let (hidden, harmless) = self.weigh(losses, &stages);
@@ -111,21 +112,24 @@ impl<'a> Docket<'a> {
         notes.extend(harmless);
         because.extend(stages.iter().filter_map(unknown_takeover));
         notes.extend(sentences::notes(self.unit, &stages));
-        let retries = self.retries(&stages);
-        let result = match (&retries, because.is_empty()) {
-            // Asking again moves shares by itself: then a failure is none either.
-            (Some(_), _) => Outcome::Inconclusive,
-            (None, true) => seen,
-            (None, false) => seen.max(Outcome::Inconclusive),
+        let result = match seen {
+            _ if is_confused => Outcome::Inconclusive,
+            Outcome::Fail if self.failure_stands(&stages, losses) => Outcome::Fail,
+            Outcome::Pass if because.is_empty() => Outcome::Pass,
+            _ => Outcome::Inconclusive,
         };
-        because.extend(retries);
+        let summary = sentences::summary(self.unit, &stages, seen, self.options);
         Some(RuleReport {
             rule: self.unit.id.clone(),
             gateways: self.unit.gateways.iter().map(ToString::to_string).collect(),
             controller: self.unit.controller.clone(),
             implementation: self.unit.implementation,
             result,
-            summary: sentences::summary(self.unit, &stages, seen, self.options),
+            summary: if result == seen {
+                summary
+            } else {
+                format!("as far as can be told, {summary}")
+            },
             inconclusive_because: because,
             notes,
             mirrored: self.mirrored(),
@@ -158,7 +162,8 @@ impl<'a> Docket<'a> {
         (counted, confused)
     }
 
-    fn indices<'k>(&'k self, key: &'k SampleKey) -> impl Iterator<Item = usize> + 'k {
+    /// Which of its backends a sample's pod stands behind.
+    pub fn indices<'k>(&'k self, key: &'k SampleKey) -> impl Iterator<Item = usize> + 'k {
         let backends = self.backends.iter().enumerate();
         backends
             .filter(|(_, backend)| key.backends.contains(backend))
@@ -172,138 +177,9 @@ impl<'a> Docket<'a> {
         }
     }
 
-    /// What makes the count itself doubtful.
-    fn doubts(&self, confused: u64) -> Vec<String> {
-        let mut because = Vec::new();
-        if confused > 0 {
-            because.push(format!(
-                "{confused} responses came from pods that stand behind several of its backends"
-            ));
-        }
-        let mirrors = self.unit.mirrors();
-        for target in mirrors
-            .iter()
-            .filter(|target| self.backends.contains(target))
-        {
-            because.push(format!(
-                "{target} is a backend and a target of mirroring: responses to copies cannot be told apart"
-            ));
-        }
-        for gateway in self.evidence.topology.on_host_network(&self.unit.gateways) {
-            because.push(format!(
-                "the data plane of {gateway} has its node's address: the kubelet's probes cannot be told apart"
-            ));
-        }
-        because
-    }
-
     fn unknown_plane(&self) -> Option<&'a crate::objects::ObjectName> {
         let mut gateways = self.unit.gateways.iter();
         gateways.find(|gateway| !self.evidence.topology.has_plane(gateway))
-    }
-
-    /// Losses on the nodes where its backends ran, while they did.
-    fn losses(&self) -> Vec<ResponseLoss> {
-        let mut nodes = BTreeSet::new();
-        for backend in &self.backends {
-            nodes.extend(
-                self.evidence
-                    .topology
-                    .nodes(backend, self.during)
-                    .into_iter()
-                    .map(str::to_owned),
-            );
-        }
-        let samples = self.evidence.observed.samples.keys();
-        nodes.extend(
-            samples
-                .filter(|key| self.indices(key).next().is_some())
-                .map(|key| key.node.clone()),
-        );
-        losses(
-            &self.evidence.ledger,
-            &self.options.runs,
-            &nodes,
-            self.during,
-            &self.evidence.observed.unread,
-        )
-    }
-
-    /// Losses that could change a pass, in words with their bound, and those that could not.
-    fn weigh(&self, losses: &[ResponseLoss], stages: &[StageReport]) -> (Vec<String>, Vec<String>) {
-        let bounded: u64 = losses
-            .iter()
-            .filter_map(|loss| loss.responses_at_most)
-            .sum();
-        let rigour = self.rigour();
-        let holds = stages.iter().all(|stage| {
-            let counts: Vec<u64> = stage
-                .backends
-                .iter()
-                .map(|backend| backend.responses)
-                .collect();
-            let shares = &stage.judgements[0].shares;
-            stage.result != Outcome::Pass || survives(&counts, shares, rigour, bounded)
-        });
-        let judged: u64 = stages.iter().map(|stage| stage.responses).sum();
-        let (mut hidden, mut harmless) = (Vec::new(), Vec::new());
-        for loss in losses {
-            match loss.responses_at_most {
-                None => hidden.push(loss.what.clone()),
-                Some(most) => {
-                    let bound = bounded as f64 / (judged + bounded).max(1) as f64;
-                    let text = format!(
-                        "{}: shares may be off by up to {:.2} % ({most} of {} responses)",
-                        loss.what,
-                        bound * 100.0,
-                        judged + bounded
-                    );
-                    if holds {
-                        harmless.push(text);
-                    } else {
-                        hidden.push(text);
-                    }
-                }
-            }
-        }
-        (hidden, harmless)
-    }
-
-    /// Responses upon which the Gateway may have asked again: a request counts once more for each,
-    /// so the result has to be the same without them.
-    fn retries(&self, stages: &[StageReport]) -> Option<String> {
-        let rule = self.unit.stages.iter().map(|stage| &stage.shares.retried);
-        let codes: BTreeSet<String> = rule.flatten().map(ToString::to_string).collect();
-        let rigour = self.rigour();
-        let mut retried = 0;
-        let mut decided = true;
-        for stage in stages {
-            let failing = |backend: &BackendReport| -> u64 {
-                let statuses = backend.statuses.iter();
-                let failing = statuses.filter(|(status, _)| codes.contains(*status));
-                failing.map(|(_, responses)| responses).sum()
-            };
-            let counts = stage.backends.iter();
-            let counts: Vec<u64> = counts
-                .map(|backend| backend.responses - failing(backend))
-                .collect();
-            let judgement = &stage.judgements[0];
-            let without = judge(judgement.reference, &counts, &[], &judgement.shares, rigour);
-            retried += stage.responses - counts.iter().sum::<u64>();
-            decided &= without.result == stage.result;
-        }
-        (retried > 0 && !decided).then(|| {
-            format!(
-                "{retried} responses have a status upon which the route has the Gateway ask again: without them the result is another"
-            )
-        })
-    }
-
-    fn rigour(&self) -> Rigour {
-        Rigour {
-            margin: self.options.margin,
-            alpha: self.options.alpha,
-        }
     }
 
     /// Responses of mirroring's targets that are not backends of the rule.
@@ -423,14 +299,4 @@ impl SplitEvidence<'_> {
         }
         seen
     }
-}
-
-fn unknown_takeover(stage: &StageReport) -> Option<String> {
-    let takeover = stage.takeover.as_ref()?;
-    (takeover.state == TakeoverState::Unknown).then(|| {
-        format!(
-            "too few responses since {} to say when the new weights took hold",
-            stage.from
-        )
-    })
 }

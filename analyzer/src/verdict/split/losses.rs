@@ -10,6 +10,7 @@ use trace_schema::ledger::{LedgerRow, Vantage};
 
 use super::super::coverage::{Coverage, LossKind};
 use super::super::evidence::Window;
+use super::super::report::Moment;
 
 /// A loss.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,8 +19,22 @@ pub struct ResponseLoss {
     pub node: String,
     /// What was lost.
     pub what: String,
+    /// Start.
+    pub from: Moment,
+    /// End.
+    pub to: Moment,
     /// Responses that it may have hidden at most; absent where nothing bounds them.
     pub responses_at_most: Option<u64>,
+}
+
+impl ResponseLoss {
+    /// When.
+    pub(crate) fn window(&self) -> Window {
+        Window {
+            from_us: self.from.0,
+            to_us: self.to.0,
+        }
+    }
 }
 
 /// Losses on these nodes in this time; `runs` should have been watched too. Responses that only lack
@@ -43,6 +58,8 @@ pub(crate) fn losses(
             found.push(ResponseLoss {
                 node: node.clone(),
                 what: format!("node {node} ran backends and has no books of its pods"),
+                from: Moment(during.from_us),
+                to: Moment(during.to_us),
                 responses_at_most: None,
             });
             continue;
@@ -61,6 +78,8 @@ pub(crate) fn losses(
                 what: format!(
                     "node {node}: {unparsed} HTTP streams or responses could not be followed"
                 ),
+                from: Moment(during.from_us),
+                to: Moment(during.to_us),
                 responses_at_most: Some(unparsed),
             });
         }
@@ -81,6 +100,8 @@ pub(crate) fn losses(
         found.push(ResponseLoss {
             node: loss.node.clone(),
             what: loss.to_string(),
+            from: loss.from,
+            to: loss.to,
             responses_at_most,
         });
     }

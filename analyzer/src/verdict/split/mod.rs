@@ -13,6 +13,7 @@ use crate::objects::{History, ObjectName};
 use crate::policy::gateway_api::Request;
 
 mod assess;
+mod doubts;
 mod judge;
 mod latency;
 mod losses;

@@ -34,7 +34,7 @@ pub(crate) fn summary(
             format!("does not split {by}: the data plane still splits by the old weights")
         }
         Outcome::Fail => format!("does not split {by}"),
-        Outcome::Inconclusive => format!("is not shown to split {by}, nor not to"),
+        Outcome::Inconclusive => format!("it cannot be told whether it splits {by}"),
     };
     let worst = worst(stage, judgement).map_or_else(String::new, |(backend, share)| {
         format!(
@@ -45,18 +45,9 @@ pub(crate) fn summary(
             percent(share)
         )
     });
-    let more = match (result, needed(judgement, options)) {
-        (Outcome::Inconclusive, Some(needed)) if stage.responses < needed => {
-            format!(
-                "; about {needed} responses are needed at ±{}",
-                options.margin
-            )
-        }
-        (Outcome::Inconclusive, Some(_)) => format!(
-            "; so near the edge of ±{} only more responses can tell",
-            options.margin
-        ),
-        _ => String::new(),
+    let more = match result {
+        Outcome::Inconclusive => lacking(stage, judgement, options),
+        Outcome::Pass | Outcome::Fail => String::new(),
     };
     format!("{verdict}{worst}{more}{}", beside(unit, stage))
 }
@@ -207,9 +198,27 @@ fn worst<'a>(stage: &'a StageReport, judgement: &Judgement) -> Option<(&'a Backe
     })
 }
 
-fn needed(judgement: &Judgement, options: &Options) -> Option<u64> {
+/// Why a stage shows neither.
+fn lacking(stage: &StageReport, judgement: &Judgement, options: &Options) -> String {
+    let margin = options.margin;
+    let takeover = stage.takeover.as_ref().map(|takeover| takeover.state);
+    if takeover == Some(TakeoverState::Unknown) {
+        return "; nor when it took the weights".to_owned();
+    }
     let mut margins = judgement.margins.iter();
-    margins
-        .find(|verdict| verdict.margin == options.margin)?
-        .requests_needed
+    let Some(verdict) = margins.find(|verdict| verdict.margin == margin) else {
+        return String::new();
+    };
+    let within = verdict.intervals.iter().zip(&judgement.shares);
+    let is_within = !verdict.intervals.is_empty()
+        && within.into_iter().all(|(interval, share)| {
+            share - margin <= interval.low && interval.high <= share + margin
+        });
+    match verdict.requests_needed {
+        _ if is_within => "; windows differ too much for their mean to show it".to_owned(),
+        Some(needed) if stage.responses < needed => {
+            format!("; about {needed} responses are needed at ±{margin}")
+        }
+        _ => format!("; so near the edge of ±{margin} only more responses can tell"),
+    }
 }

@@ -194,7 +194,11 @@ impl Bench<'_> {
         in_effect: Option<&[f64]>,
         shares: &[f64],
     ) -> (Option<Takeover>, i64) {
-        let differs = |old: &&[f64]| old.iter().zip(shares).any(|(a, b)| (a - b).abs() > 1e-9);
+        // Shares of nothing, where no backend was to be asked, are no old ones.
+        let differs = |old: &&[f64]| {
+            old.iter().any(|&share| share > 0.0)
+                && old.iter().zip(shares).any(|(a, b)| (a - b).abs() > 1e-9)
+        };
         let Some(old) = in_effect.filter(differs) else {
             return (None, i64::MIN);
         };
@@ -217,6 +221,11 @@ impl Bench<'_> {
             old,
             shares,
         );
+        let later = start_us > self.stage.from_us + self.step_us;
+        if later && found.from_the_first {
+            // Traffic came after the change, and by the new shares: nobody saw when they were taken.
+            return (None, i64::MIN);
+        }
         let judged_us = start_us
             + i64::try_from(found.first_judged).unwrap_or(i64::MAX / self.step_us) * self.step_us;
         (Some(found.takeover), judged_us)

@@ -21,6 +21,8 @@ pub(crate) type Counts = Vec<u64>;
 pub(crate) struct Found {
     pub takeover: Takeover,
     pub first_judged: usize,
+    /// Whether the new shares held from the first step on, beyond doubt.
+    pub from_the_first: bool,
 }
 
 /// Looks for the moment in the steps that began at `start_us` or later, the change being at
@@ -62,6 +64,7 @@ pub(crate) fn find(
         },
         // The step in which it happened holds both; one that never did is judged as it is.
         first_judged: if took { last + 1 } else { 0 },
+        from_the_first: took && last == 0,
     }
 }
 

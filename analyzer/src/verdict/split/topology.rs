@@ -4,7 +4,7 @@
 //! are written a little after a pod comes and before its last responses, so an endpoint counts for
 //! some seconds around its time. Nothing is guessed from names.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::super::evidence::Window;
@@ -24,6 +24,8 @@ pub(crate) struct Topology<'a> {
     by_uid: HashMap<&'a str, Vec<Endpoint<'a>>>,
     by_address: HashMap<IpAddr, Vec<Endpoint<'a>>>,
     planes: HashMap<IpAddr, Vec<Plane<'a>>>,
+    /// The first address of each node's pods: the bridge by which the node asks them.
+    bridges: HashSet<IpAddr>,
 }
 
 /// Who asked.
@@ -64,9 +66,15 @@ impl<'a> Topology<'a> {
             by_uid: HashMap::new(),
             by_address: HashMap::new(),
             planes: HashMap::new(),
+            bridges: HashSet::new(),
         };
         topology.add_endpoints();
         topology.add_planes();
+        for (_, version) in history.nodes.all() {
+            let ranges = version.value.pod_cidrs.iter();
+            let firsts = ranges.filter_map(|range| range.hosts().next());
+            topology.bridges.extend(firsts);
+        }
         topology
     }
 
@@ -113,7 +121,7 @@ impl<'a> Topology<'a> {
         let of_node = holdings.any(|holding| {
             matches!(holding.holder, Holder::Node { .. }) && holding.holds_at(at_us)
         });
-        if of_node || self.is_bridge(peer, at_us) {
+        if of_node || self.bridges.contains(&peer) {
             return Asker::Node;
         }
         Asker::Other
@@ -147,15 +155,6 @@ impl<'a> Topology<'a> {
     pub fn pod_name(&self, uid: Option<&str>, at_us: i64) -> Option<String> {
         let pod = self.history.pod_by_uid(uid?, at_us)?;
         Some(pod.name.to_string())
-    }
-
-    /// Whether an address is the first of a node's pods: that of the bridge by which it asks them.
-    fn is_bridge(&self, peer: IpAddr, at_us: i64) -> bool {
-        let mut nodes = self.history.nodes.all_at(at_us);
-        nodes.any(|(_, version)| {
-            let mut ranges = version.value.pod_cidrs.iter();
-            ranges.any(|range| range.hosts().next() == Some(peer))
-        })
     }
 
     fn add_endpoints(&mut self) {
