@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use crate::Options;
 use crate::estimate::{self, Order, Pair, Ratio, Run};
-use crate::machine::{Running, busy_ns, cgroup2, inside, ip};
+use crate::machine::{Running, busy_ns, cgroup2, charged_ns, in_cgroup, inside, ip};
 
 /// Name of everything this makes.
 const NAME: &str = "wboverhead";
@@ -41,15 +41,25 @@ pub trait Load {
 /// What the loads run between; gone when dropped.
 pub struct Bench<'a> {
     options: &'a Options,
+    /// Above everything that runs here.
+    root: PathBuf,
+    /// Where a pod's programs run, which the probe watches.
     cgroup: PathBuf,
+    /// Everything else, the probe among it.
+    others: PathBuf,
 }
 
 impl<'a> Bench<'a> {
     /// Makes the namespaces, with a veth pair between them, and the cgroup.
     pub fn new(options: &'a Options) -> anyhow::Result<Self> {
         warn_of_other_work()?;
-        let cgroup = cgroup2()?.join(NAME);
-        let bench = Self { options, cgroup };
+        let root = cgroup2()?.join(NAME);
+        let bench = Self {
+            options,
+            cgroup: root.join("pods"),
+            others: root.join("others"),
+            root,
+        };
         let (near, far) = (bench.near(), bench.far());
         for name in [&near, &far] {
             let _ = Command::new("ip")
@@ -66,8 +76,10 @@ impl<'a> Bench<'a> {
             ip(&["-n", namespace, "addr", "add", &address, "dev", device])?;
             ip(&["-n", namespace, "link", "set", device, "up"])?;
         }
-        fs::create_dir_all(&bench.cgroup)
-            .with_context(|| format!("cannot make the cgroup {}", bench.cgroup.display()))?;
+        for cgroup in [&bench.cgroup, &bench.others] {
+            fs::create_dir_all(cgroup)
+                .with_context(|| format!("cannot make the cgroup {}", cgroup.display()))?;
+        }
         Ok(bench)
     }
 
@@ -129,6 +141,17 @@ impl<'a> Bench<'a> {
         &self.cgroup
     }
 
+    /// The cgroup of all other programs.
+    pub fn others(&self) -> &Path {
+        &self.others
+    }
+
+    /// CPU time that the scheduler charged to all programs here, the probe among them: exact to the
+    /// microsecond, and with what softirqs did on their time.
+    pub fn charged_ns(&self) -> anyhow::Result<f64> {
+        charged_ns(&self.root)
+    }
+
     /// Length of a run.
     pub fn seconds(&self) -> u32 {
         self.options.seconds
@@ -155,7 +178,9 @@ impl Drop for Bench<'_> {
         for namespace in [self.near(), self.far()] {
             let _ = ip(&["netns", "del", &namespace]);
         }
-        let _ = fs::remove_dir(&self.cgroup);
+        for cgroup in [&self.cgroup, &self.others, &self.root] {
+            let _ = fs::remove_dir(cgroup);
+        }
     }
 }
 
@@ -180,7 +205,9 @@ impl Probe {
     fn start(bench: &Bench<'_>) -> anyhow::Result<Self> {
         let dataset = tempfile::tempdir()?;
         let ready = dataset.path().join("ready");
-        let child = inside(&bench.near(), &bench.options.probe)
+        let mut command = inside(&bench.near(), &bench.options.probe);
+        in_cgroup(&mut command, &bench.others);
+        let child = command
             .args(["run", "--node", "bench", "--uplink", "up0", "--cgroup"])
             .arg(&bench.cgroup)
             .arg("--output")

@@ -132,6 +132,7 @@ impl Http {
     fn start_k6(&self, bench: &Bench<'_>) -> anyhow::Result<Child> {
         let seconds = bench.seconds() + MARGIN_SECONDS;
         let mut k6 = inside(&bench.far(), &self.k6);
+        in_cgroup(&mut k6, bench.others());
         // Without an address k6 serves no API of its own.
         k6.args(["run", "--quiet", "--no-usage-report", "--no-summary"])
             .args(["--address", ""])
@@ -180,6 +181,7 @@ impl Load for Http {
         &[
             "CPU ns a request",
             "the same less k6's user",
+            "the whole machine's",
             "requests a second",
         ]
     }
@@ -189,19 +191,22 @@ impl Load for Http {
         let mut k6 = Running(self.start_k6(bench)?);
         self.warm_up(&mut k6, before)?;
         let id = k6.0.id();
-        let (busy, user, answered) = (busy_ns()?, user_ns(id)?, self.answered()?);
+        let (charged, busy) = (bench.charged_ns()?, busy_ns()?);
+        let (user, answered) = (user_ns(id)?, self.answered()?);
         let started = Instant::now();
         thread::sleep(Duration::from_secs(u64::from(bench.seconds())));
         let elapsed = started.elapsed().as_secs_f64();
         anyhow::ensure!(k6.0.try_wait()?.is_none(), "k6 ended too early");
         // The second question counts itself.
         let requests = self.answered()? - answered - 1.0;
-        let (user, busy) = (user_ns(id)? - user, busy_ns()? - busy);
+        let (charged, busy) = (bench.charged_ns()? - charged, busy_ns()? - busy);
+        let user = user_ns(id)? - user;
         let status = k6.0.wait()?;
         anyhow::ensure!(status.success(), "k6 ended with {status}: {}", self.said());
         Ok(vec![
+            charged / requests,
+            (charged - user) / requests,
             busy / requests,
-            (busy - user) / requests,
             requests / elapsed,
         ])
     }

@@ -1,4 +1,5 @@
-//! Loads of iperf3: its client in the cgroup at the probe's end, its server at the other.
+//! Loads of iperf3: its client in the cgroup at the probe's end, its server at the other, each on a
+//! CPU of its own, since the scheduler's choice would differ from run to run.
 
 use std::process::Stdio;
 use std::thread;
@@ -8,7 +9,10 @@ use anyhow::Context;
 
 use crate::bench::{Bench, FAR, Load};
 use crate::estimate::Run;
-use crate::machine::{Running, busy_ns, in_cgroup, inside};
+use crate::machine::{Running, busy_ns, in_cgroup, inside, on_cpu};
+
+const CLIENT_CPU: usize = 0;
+const SERVER_CPU: usize = 1;
 
 /// One way to call iperf3.
 pub struct Kind {
@@ -50,7 +54,10 @@ pub struct Iperf3 {
 impl Iperf3 {
     /// Starts the server.
     pub fn start(kind: &'static Kind, bench: &Bench<'_>) -> anyhow::Result<Self> {
-        let server = inside(&bench.far(), "iperf3")
+        let mut server = inside(&bench.far(), "iperf3");
+        in_cgroup(&mut server, bench.others());
+        on_cpu(&mut server, SERVER_CPU);
+        let server = server
             .arg("-s")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -70,7 +77,11 @@ impl Load for Iperf3 {
     }
 
     fn figures(&self) -> &'static [&'static str] {
-        &["CPU ns a packet", "packets a second"]
+        &[
+            "CPU ns a packet",
+            "the same, whole machine",
+            "packets a second",
+        ]
     }
 
     fn run(&self, bench: &Bench<'_>) -> anyhow::Result<Run> {
@@ -80,13 +91,14 @@ impl Load for Iperf3 {
             .args(["-c", FAR, "-t", &seconds, "-J"])
             .args(self.kind.arguments);
         in_cgroup(&mut client, bench.cgroup());
-        let before = busy_ns()?;
+        on_cpu(&mut client, CLIENT_CPU);
+        let (charged, busy) = (bench.charged_ns()?, busy_ns()?);
         let started = Instant::now();
         let output = client
             .output()
             .context("cannot run iperf3: apt-get install iperf3")?;
         let elapsed = started.elapsed().as_secs_f64();
-        let busy = busy_ns()? - before;
+        let (charged, busy) = (bench.charged_ns()? - charged, busy_ns()? - busy);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         if let Some(error) = report.get("error") {
             anyhow::bail!("iperf3: {error}");
@@ -96,6 +108,6 @@ impl Load for Iperf3 {
             .find_map(|key| report["end"][*key]["bytes"].as_f64())
             .context("iperf3 says nothing of what it sent")?;
         let packets = sent / self.kind.payload;
-        Ok(vec![busy / packets, packets / elapsed])
+        Ok(vec![charged / packets, busy / packets, packets / elapsed])
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use anyhow::Context;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 
 const CGROUP: &str = "/sys/fs/cgroup";
 /// A tick of /proc/stat.
@@ -35,6 +37,32 @@ pub fn busy_ns() -> anyhow::Result<f64> {
     let uptime = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)?;
     let uptime_ns = uptime.tv_sec() as f64 * 1e9 + uptime.tv_nsec() as f64;
     Ok(uptime_ns * cpus - (idle + io_wait + stolen) * TICK_NS)
+}
+
+/// CPU time that the scheduler charged to a cgroup and those below it.
+pub fn charged_ns(cgroup: &Path) -> anyhow::Result<f64> {
+    let path = cgroup.join("cpu.stat");
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let usage = text
+        .lines()
+        .find_map(|line| line.strip_prefix("usage_usec "));
+    let usage = usage.with_context(|| format!("no usage_usec in {}", path.display()))?;
+    Ok(usage.trim().parse::<f64>()? * 1e3)
+}
+
+/// Keeps a program on one CPU, where there are that many.
+pub fn on_cpu(command: &mut Command, cpu: usize) {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut set = CpuSet::new();
+    if cpu >= cpus || set.set(cpu).is_err() {
+        return;
+    }
+    // SAFETY: the closure makes one system call, between fork and exec of a program that has one
+    // thread here.
+    unsafe {
+        command.pre_exec(move || Ok(sched_setaffinity(Pid::from_raw(0), &set)?));
+    }
 }
 
 /// CPU time of a process in user mode, its ended children left out.
@@ -98,7 +126,7 @@ pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let id = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        let id = Pid::from_raw(self.0.id() as i32);
         let _ = nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM);
         let _ = self.0.wait();
     }

@@ -2,8 +2,7 @@
 //!
 //! Loads run over a veth pair between two network namespaces, one end in a cgroup as a pod would
 //! be, with the probe at that end and without it, in pairs in random order. Each pair gives ratios,
-//! with to without: CPU time for each packet or request, of the whole machine, and rate. Nothing
-//! else may run meanwhile.
+//! with to without: CPU time for each packet or request, and rate. Nothing else may run meanwhile.
 
 mod bench;
 mod estimate;
@@ -29,8 +28,9 @@ use iperf3::Iperf3;
 /// other work on the machine move less. A pair is a run with the probe and a run without, one right
 /// after the other; two pairs follow each other in opposite orders, and which comes first is drawn
 /// (--seed), so that a machine that slows down or speeds up steadily favours neither. CPU time is
-/// the whole machine's: time that the CPUs were neither idle nor taken by the hypervisor, also that
-/// of the load generator. Pairs are added until the interval of CPU time is as narrow as asked for
+/// what the scheduler charged to the load's programs at both ends and to the probe, with what softirqs
+/// did on their time; the whole machine's, beside it, is time that the CPUs were neither idle nor
+/// taken by the hypervisor, and scatters with whatever else the kernel does. Pairs are added until the interval of CPU time is as narrow as asked for
 /// or there are too many; the first runs of each load are dropped.
 #[derive(Parser)]
 struct Options {
