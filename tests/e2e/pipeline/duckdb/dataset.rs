@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use trace_schema::Record;
 use trace_schema::file::{self, FileMetadata};
 use trace_schema::flows::{Direction, FlowRow, NatState};
+use trace_schema::http::{HttpRow, HttpVersion};
 use trace_schema::layout::{FileName, partition_dir};
 use trace_schema::ledger::{Count, LedgerRow, Vantage};
 use trace_schema::objects::{ObjectEvent, ObjectRow};
@@ -33,6 +34,10 @@ pub fn write(root: &Path) {
             at.write(
                 root,
                 &(0..5).map(|number| at.pairing(number)).collect::<Vec<_>>(),
+            );
+            at.write(
+                root,
+                &(0..3).map(|number| at.answers(number)).collect::<Vec<_>>(),
             );
             at.write(root, &[at.books(None), at.books(Some("eth0"))]);
             at.write(
@@ -177,6 +182,31 @@ impl Interval {
             packets: 20 + number,
             buffers: 10 + number,
             packets_until_paired: paired.then_some(1),
+        }
+    }
+
+    fn answers(&self, number: i64) -> HttpRow {
+        HttpRow {
+            interval_start_us: self.start_us,
+            interval_end_us: self.start_us + SECOND_US,
+            node: self.node.to_owned(),
+            boot_id: "4f0c2b9e".to_owned(),
+            pod_uid: Some(format!("pod-{number}")),
+            container_id: None,
+            cgroup_id: number,
+            local_address: format!("10.244.1.{number}"),
+            local_port: 8080,
+            peer_address: "10.244.0.9".to_owned(),
+            version: if number == 2 {
+                HttpVersion::Http2
+            } else {
+                HttpVersion::Http11
+            },
+            status: (number != 2).then_some(200),
+            responses: 10 + number,
+            latency_lower_us: (0..number).map(|bucket| 64 + 4 * bucket).collect(),
+            latency_upper_us: (0..number).map(|bucket| 68 + 4 * bucket).collect(),
+            latency_responses: (0..number).map(|bucket| 3 + bucket).collect(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use trace_schema::Record;
 use trace_schema::file;
 use trace_schema::flows::{Direction, FlowRow};
+use trace_schema::http::{HttpRow, HttpVersion};
 use trace_schema::ledger::{LedgerRow, Vantage};
 use trace_schema::objects::{ObjectEvent, ObjectRow};
 use trace_schema::snat::{Method, SnatRow};
@@ -14,14 +15,19 @@ use super::Totals;
 
 /// What every table of a dataset holds.
 pub fn totals(dataset: &Path) -> BTreeMap<String, Totals> {
-    [
-        ("flows", flows(dataset)),
-        ("ledger", ledger(dataset)),
-        ("objects", objects(dataset)),
-        ("snat", snat(dataset)),
-    ]
-    .map(|(table, totals)| (table.to_owned(), totals))
-    .into()
+    super::tables(dataset)
+        .map(|table| {
+            let totals = match table {
+                "flows" => flows(dataset),
+                "http" => http(dataset),
+                "ledger" => ledger(dataset),
+                "objects" => objects(dataset),
+                "snat" => snat(dataset),
+                other => panic!("nobody knows what the table {other} holds"),
+            };
+            (table.to_owned(), totals)
+        })
+        .collect()
 }
 
 fn flows(dataset: &Path) -> Totals {
@@ -51,6 +57,39 @@ fn flows(dataset: &Path) -> Totals {
         (
             "last_seen_us",
             table.rows.iter().map(|row| row.last_seen_us).max(),
+        ),
+    ]));
+    totals
+}
+
+fn http(dataset: &Path) -> Totals {
+    let table = Table::<HttpRow>::read(dataset);
+    let mut totals = table.partitions();
+    totals.extend(named([
+        (
+            "local_addresses",
+            table.distinct(|row| row.local_address.clone()),
+        ),
+        ("responses", table.sum(|row| row.responses)),
+        ("local_ports", table.sum(|row| i64::from(row.local_port))),
+        (
+            "http11_rows",
+            table.count(|row| row.version == HttpVersion::Http11),
+        ),
+        ("with_status", table.count(|row| row.status.is_some())),
+        (
+            "statuses",
+            table.sum_of_some(|row| row.status.map(i64::from)),
+        ),
+        (
+            "buckets",
+            table.sum(|row| row.latency_lower_us.len() as i64),
+        ),
+        ("lower_us", table.sum_of_lists(|row| &row.latency_lower_us)),
+        ("upper_us", table.sum_of_lists(|row| &row.latency_upper_us)),
+        (
+            "timed_responses",
+            table.sum_of_lists(|row| &row.latency_responses),
         ),
     ]));
     totals
@@ -117,6 +156,7 @@ fn ledger(dataset: &Path) -> Totals {
             table.count(|row| row.dropped_behind_packets.is_some()),
         ),
         ("pairing_missed", table.sum(|row| row.pairing_missed)),
+        ("http_unparsed", table.sum(|row| row.http_unparsed)),
         (
             "interval_start_us",
             table.rows.iter().map(|row| row.interval_start_us).min(),
@@ -194,6 +234,11 @@ impl<R: Record> Table<R> {
 
     fn distinct(&self, key: impl Fn(&R) -> String) -> Option<i64> {
         Some(self.rows.iter().map(key).collect::<BTreeSet<_>>().len() as i64)
+    }
+
+    /// The sums of each row's list, where it is not empty, added up.
+    fn sum_of_lists(&self, list: impl Fn(&R) -> &Vec<i64>) -> Option<i64> {
+        self.sum_of_some(|row| list(row).iter().copied().reduce(|sum, value| sum + value))
     }
 
     fn sum(&self, value: impl Fn(&R) -> i64) -> Option<i64> {

@@ -13,6 +13,7 @@ SELECT
     sum(kernel_bytes) AS kernel_bytes,
     count(dropped_behind_packets) AS with_drops,
     sum(pairing_missed) AS pairing_missed,
+    sum(http_unparsed) AS http_unparsed,
     min(epoch_us(interval_start_us)) AS interval_start_us,
     max(epoch_us(interval_end_us)) AS interval_end_us
 FROM read_parquet($files, hive_partitioning = true)
