@@ -17,6 +17,8 @@ use crate::error::LabError;
 use crate::probes::ProbeOptions;
 use crate::recorder::now_us;
 
+/// Of the probes; short beside the stages of a canary.
+const INTERVAL: &str = "500ms";
 /// Long enough that every response of before is in an interval that has ended.
 const SETTLE: Duration = Duration::from_millis(1500);
 /// How late the data plane of [`IngressFault::StaleRoute`] is.
@@ -133,7 +135,12 @@ impl IngressFault {
     /// Makes the fault happen and writes the dataset.
     pub fn run(self, scenario: &IngressScenario) -> Result<IngressReport, LabError> {
         let mut ingress = Ingress::up(self.config(scenario))?;
-        let probes = ProbeOptions::new(&scenario.probe, &scenario.dataset);
+        let probes = ProbeOptions {
+            interval: INTERVAL.to_owned(),
+            // Where the backends are.
+            nodes: super::BACKEND_NODES.map(str::to_owned).to_vec(),
+            ..ProbeOptions::new(&scenario.probe, &scenario.dataset)
+        };
         let probes = ingress.lab().start_probes(&probes)?;
         let prober = ingress.start_prober()?;
         let mut stage = Stage {
@@ -273,9 +280,9 @@ impl Stage<'_> {
     }
 
     fn canary(&mut self) -> Result<Played, LabError> {
-        const STAGE: Duration = Duration::from_secs(3);
+        const STAGE: Duration = Duration::from_secs(4);
         const LATER_STAGES: [u32; 4] = [25, 50, 75, 100];
-        let load = self.ingress.start_k6(&self.load(15))?;
+        let load = self.ingress.start_k6(&self.load(20))?;
         for percent in LATER_STAGES {
             thread::sleep(STAGE);
             self.ingress.apply(&Route::canary(percent))?;
