@@ -16,7 +16,7 @@ use crate::stats::Interval;
 use crate::stats::proportion::{Verdict, requests_needed, tost};
 use crate::verdict::Outcome;
 use crate::verdict::evidence::Window;
-use crate::verdict::split::{RuleReport, SplitEvidence, SplitReport};
+use crate::verdict::split::{ResponsesSeen, RuleReport, SplitEvidence, SplitReport};
 
 /// Kinds under which manifests list k6's output.
 const KINDS: [&str; 5] = [
@@ -119,7 +119,7 @@ pub fn read(runs: &[&Run]) -> anyhow::Result<Vec<LoadFigures>> {
             error_share: None,
             waiting_us: loads.iter().find_map(|load| load.waiting_us),
             account: reconcile(&Counts::of_load(first, Bound::UNKNOWN)),
-            notes: loads.iter().flat_map(|load| load.notes.clone()).collect(),
+            notes: unique_notes(&loads),
             window: Window {
                 from_us: run.manifest.start_us,
                 to_us: run.manifest.end_us,
@@ -173,6 +173,34 @@ impl LoadFigures {
             && self.account.residual_most.is_some_and(|most| most < 0)
     }
 
+    /// The file that tells most of what came back. A script's exception in a log may be a response
+    /// that it did not understand, so a count by status goes first.
+    fn fullest(&self) -> Option<&LoadResult> {
+        let by_status = |load: &&LoadResult| load.statuses.is_some() && load.failed.is_some();
+        let loads = || self.loads.iter();
+        let some = loads().find(by_status);
+        some.or_else(|| loads().find(|load| load.failed.is_some()))
+            .or(self.loads.first())
+    }
+
+    /// Requests to which k6 got no response.
+    fn unanswered(&self) -> Option<u64> {
+        self.fullest()?.failed
+    }
+
+    /// Responses that k6 got.
+    fn responses(&self) -> Option<u64> {
+        let by_status = self.statuses.as_ref().map(|by| by.values().sum());
+        by_status.or_else(|| Some(self.requests.saturating_sub(self.unanswered()?)))
+    }
+
+    /// Responses that k6 holds for failed: those with a status of 400 or more, unless a script says
+    /// otherwise.
+    fn failed_responses(&self) -> Option<u64> {
+        let unexpected = self.loads.iter().find_map(|load| load.unexpected)?;
+        Some(unexpected.saturating_sub(self.unanswered()?))
+    }
+
     /// The account in words.
     pub fn equation(&self) -> String {
         let known = |term: Term| {
@@ -196,58 +224,26 @@ impl LoadFigures {
 
     fn hold_against(&mut self, rules: &[RuleReport], evidence: &SplitEvidence<'_>) {
         let seen = evidence.responses_in(rules, self.window);
-        let mut pods: BTreeMap<String, PodCount> = BTreeMap::new();
-        let mut by_status: BTreeMap<u16, u64> = BTreeMap::new();
-        for ((pod, status), responses) in &seen.backends {
-            let name = pod.rsplit('/').next().unwrap_or(pod).to_owned();
-            let known = pods.entry(name.clone()).or_insert(PodCount {
-                pod: name,
-                k6: None,
-                probe: 0,
-            });
-            known.probe += responses;
-            if let Some(status) = status.and_then(|status| u16::try_from(status).ok()) {
-                *by_status.entry(status).or_default() += responses;
-            }
-        }
-        if let Some(named) = self.loads.iter().find_map(|load| load.backends.as_ref()) {
-            for (pod, responses) in named {
-                pods.entry(pod.clone())
-                    .or_insert(PodCount {
-                        pod: pod.clone(),
-                        k6: None,
-                        probe: 0,
-                    })
-                    .k6 = Some(*responses);
-            }
-        }
-        self.backends = pods.into_values().collect();
+        self.backends = self.pod_counts(&seen);
         let answered: u64 = seen.backends.values().sum();
-        self.gateway_errors = self.statuses.as_ref().map(|statuses| {
+        let errors_at_backends = seen.count(|status| status.is_none_or(|status| status >= 400));
+        let mut errors_at_k6 = self.failed_responses();
+        self.gateway_errors = errors_at_k6.map(|errors| errors.saturating_sub(errors_at_backends));
+        if let Some(statuses) = &self.statuses {
             let failures = statuses.iter().filter(|(status, _)| **status >= 500);
-            let own = failures.map(|(status, count)| {
-                count.saturating_sub(by_status.get(status).copied().unwrap_or(0))
+            let own = failures.map(|(code, count)| {
+                count.saturating_sub(seen.count(|status| status == Some(i32::from(*code))))
             });
-            own.sum()
-        });
-        // The file that says most: one with a count of requests that got no response.
-        let load = self.loads.iter().find(|load| load.failed.is_some());
-        let Some(load) = load.or(self.loads.first()) else {
+            self.gateway_errors = Some(own.sum());
+            let errors = statuses.iter().filter(|(status, _)| **status >= 400);
+            errors_at_k6 = Some(errors.map(|(_, count)| count).sum());
+        }
+        let Some(load) = self.fullest() else {
             return;
         };
         let counts = Counts::of_load(load, Bound::exactly(answered + seen.mirrored));
-        // A Gateway's own response is an error, and so is a response upon which it asks again.
-        let errors_at_k6 = self.statuses.as_ref().map(|statuses| -> u64 {
-            let errors = statuses.iter().filter(|(status, _)| **status >= 400);
-            errors.map(|(_, count)| count).sum()
-        });
-        let errors_at_backends: u64 = seen
-            .backends
-            .iter()
-            .filter(|((_, status), _)| status.is_none_or(|status| status >= 400))
-            .map(|(_, responses)| responses)
-            .sum();
         self.account = reconcile(&Counts {
+            // A Gateway's own response is an error, and so is one upon which it asks again.
             gateway_errors: match (self.gateway_errors, errors_at_k6) {
                 (Some(least), Some(most)) => Bound::between(least.min(most), most),
                 _ => counts.gateway_errors,
@@ -259,21 +255,39 @@ impl LoadFigures {
         });
     }
 
+    /// Responses by pod, as the probe and k6 count them.
+    fn pod_counts(&self, seen: &ResponsesSeen) -> Vec<PodCount> {
+        let mut pods: BTreeMap<&str, (Option<u64>, u64)> = BTreeMap::new();
+        for ((pod, _), responses) in &seen.backends {
+            let name = pod.rsplit('/').next().unwrap_or(pod);
+            pods.entry(name).or_default().1 += responses;
+        }
+        let named = self.loads.iter().find_map(|load| load.backends.as_ref());
+        for (pod, responses) in named.into_iter().flatten() {
+            pods.entry(pod).or_default().0 = Some(*responses);
+        }
+        let counts = pods.into_iter().map(|(pod, (k6, probe))| PodCount {
+            pod: pod.to_owned(),
+            k6,
+            probe,
+        });
+        counts.collect()
+    }
+
     /// Judges the errors that k6 saw against what is due.
     fn judge_errors(&mut self, rule: &mut RuleReport, due: f64, margin: f64, alpha: f64) {
-        let (Some(statuses), Some(errors)) = (&self.statuses, self.gateway_errors) else {
+        let (Some(responses), Some(errors)) = (self.responses(), self.gateway_errors) else {
             if due > 0.0 {
                 take_pass(
                     rule,
                     format!(
-                        "{:.2} % of the requests are due an error of the Gateway's own, and no file of the run has statuses",
+                        "{:.2} % of the requests are due an error of the Gateway's own, and no file of the run tells them from others",
                         due * 100.0
                     ),
                 );
             }
             return;
         };
-        let responses: u64 = statuses.values().sum();
         if errors == 0 && due == 0.0 {
             return;
         }
@@ -322,6 +336,17 @@ fn error_share_due(rule: &RuleReport) -> Option<f64> {
 fn take_pass(rule: &mut RuleReport, reason: String) {
     rule.result = rule.result.max(Outcome::Inconclusive);
     rule.inconclusive_because.push(reason);
+}
+
+/// What the files cannot tell, each thing once.
+fn unique_notes(loads: &[LoadResult]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for note in loads.iter().flat_map(|load| &load.notes) {
+        if !notes.contains(note) {
+            notes.push(note.clone());
+        }
+    }
+    notes
 }
 
 fn shown(bound: Bound) -> String {

@@ -389,7 +389,7 @@ fn interval(range: &Interval) -> String {
 }
 
 fn micros(us: f64) -> String {
-    if us < 100_000.0 {
+    if (1_000.0..100_000.0).contains(&us) {
         format!("{:.2} ms", us / 1e3)
     } else {
         duration(us.round() as i64)

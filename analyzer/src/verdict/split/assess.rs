@@ -262,6 +262,15 @@ pub struct ResponsesSeen {
     pub mirrored: u64,
 }
 
+impl ResponsesSeen {
+    /// The backends' responses of certain statuses.
+    pub fn count(&self, wanted: impl Fn(Option<i32>) -> bool) -> u64 {
+        let backends = self.backends.iter();
+        let found = backends.filter(|((_, status), _)| wanted(*status));
+        found.map(|(_, responses)| responses).sum()
+    }
+}
+
 impl SplitEvidence<'_> {
     /// What the Gateways of some rules were answered in a time.
     pub fn responses_in(&self, rules: &[RuleReport], during: Window) -> ResponsesSeen {
