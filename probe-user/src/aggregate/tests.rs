@@ -1,6 +1,7 @@
 //! Rows from map entries, written out by hand.
 
 mod books;
+mod http;
 mod wire;
 
 use super::*;
