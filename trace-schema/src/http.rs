@@ -31,7 +31,8 @@ pub enum HttpVersion {
 /// The three lists are one histogram: bucket `i` holds `latency_responses[i]` responses that took
 /// at least `latency_lower_us[i]` and less than `latency_upper_us[i]` microseconds from the first
 /// byte of their request at the backend's socket to the segment with their status line or
-/// HEADERS. Only buckets that hold something are listed, in ascending order. A response whose
+/// HEADERS. A bucket is at most a sixteenth of its lower end wide, below 16 µs one microsecond.
+/// Only buckets that hold something are listed, in ascending order. A response whose
 /// request was not seen is in none of them, so their sum may be below `responses`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRow {
