@@ -182,7 +182,10 @@ fn focus(args: &EgressArgs, runs: &[&Run]) -> Vec<Focus> {
         .collect()
 }
 
-pub(super) fn object_rows(dataset: &Dataset, folder: Option<&Path>) -> anyhow::Result<Vec<ObjectRow>> {
+pub(super) fn object_rows(
+    dataset: &Dataset,
+    folder: Option<&Path>,
+) -> anyhow::Result<Vec<ObjectRow>> {
     let mut rows: Vec<ObjectRow> = dataset
         .rows::<ObjectRow>(&Filter::default())
         .collect::<Result<_, _>>()?;
