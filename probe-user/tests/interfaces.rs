@@ -178,6 +178,8 @@ fn tc_drops(link: &str) -> (u64, Vec<u64>) {
 fn check_drops(commands: &[&str]) {
     let commands: Vec<String> = commands.iter().map(|&command| command.to_owned()).collect();
     in_namespace(move || {
+        // Neighbour and multicast messages of IPv6 would be dropped as well, whenever they come.
+        std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
         sh("ip link add up0 numtxqueues 2 type veth peer name far0");
         sh("ip link set up0 up");
         sh("ip link set far0 up");

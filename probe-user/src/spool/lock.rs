@@ -16,9 +16,12 @@ use trace_schema::layout::node_folder;
 
 const FOLDER: &str = ".probe";
 
-/// How long a start waits for a lock: another one that starts looks at it for a moment, to see
-/// whether anybody holds it.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a start waits for its node's lock: another one that starts looks at it for a moment, to
+/// see whether anybody holds it.
+const NODE_PATIENCE: Duration = Duration::from_secs(1);
+/// The same for an instance's own, which nobody else ever wants: however busy the machine, it comes.
+const INSTANCE_PATIENCE: Duration = Duration::from_secs(20);
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Why a lock could not be taken or looked at.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +64,7 @@ impl Lock {
             path: path.clone(),
             source,
         };
-        match try_take(root, &path) {
+        match try_take(root, &path, INSTANCE_PATIENCE) {
             Ok(Some(lock)) => Ok(lock),
             Ok(None) => Err(failed(io::ErrorKind::WouldBlock.into())),
             Err(error) => Err(failed(error)),
@@ -71,7 +74,7 @@ impl Lock {
     /// Takes the lock of a node, which one instance alone may hold.
     pub(super) fn take_node(root: &Path, node: &str) -> Result<Self, LockError> {
         let path = path(root, &node_folder(node));
-        match try_take(root, &path) {
+        match try_take(root, &path, NODE_PATIENCE) {
             Ok(Some(lock)) => Ok(lock),
             Ok(None) => Err(LockError::Taken {
                 node: node.to_owned(),
@@ -83,16 +86,16 @@ impl Lock {
 }
 
 /// None where somebody else holds it.
-fn try_take(root: &Path, path: &Path) -> io::Result<Option<Lock>> {
+fn try_take(root: &Path, path: &Path, patience: Duration) -> io::Result<Option<Lock>> {
     fs::create_dir_all(root.join(FOLDER))?;
     let started = Instant::now();
     loop {
         let file = File::create(path)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) if started.elapsed() > PATIENCE => return Ok(None),
+            Err(TryLockError::WouldBlock) if started.elapsed() > patience => return Ok(None),
             Err(TryLockError::WouldBlock) => {
-                thread::sleep(PATIENCE / 50);
+                thread::sleep(RETRY);
                 continue;
             }
             Err(TryLockError::Error(error)) => return Err(error),
