@@ -55,6 +55,9 @@ pub struct LoadFigures {
     pub account: Account,
     /// What the files cannot tell.
     pub notes: Vec<String>,
+    /// Errors that may be backends' though they look like the Gateway's; absent without a bound.
+    #[serde(skip)]
+    backends_errors: Option<u64>,
     #[serde(skip)]
     window: Window,
     #[serde(skip)]
@@ -120,6 +123,7 @@ pub fn read(runs: &[&Run]) -> anyhow::Result<Vec<LoadFigures>> {
             waiting_us: loads.iter().find_map(|load| load.waiting_us),
             account: reconcile(&Counts::of_load(first, Bound::UNKNOWN)),
             notes: unique_notes(&loads),
+            backends_errors: None,
             window: Window {
                 from_us: run.manifest.start_us,
                 to_us: run.manifest.end_us,
@@ -132,8 +136,9 @@ pub fn read(runs: &[&Run]) -> anyhow::Result<Vec<LoadFigures>> {
 
 /// Holds each run against the probe's counts, and the report's rules against what runs tell.
 pub fn weigh(report: &mut SplitReport, runs: &mut [LoadFigures], evidence: &SplitEvidence<'_>) {
+    let lost = lost(report);
     for run in runs.iter_mut() {
-        run.hold_against(&report.rules, evidence);
+        run.hold_against(&report.rules, evidence, lost);
     }
     let alone = report.rules.len() == 1 && runs.len() == 1;
     let (margin, alpha) = (report.margin, report.alpha);
@@ -222,11 +227,20 @@ impl LoadFigures {
         )
     }
 
-    fn hold_against(&mut self, rules: &[RuleReport], evidence: &SplitEvidence<'_>) {
+    /// `lost` is how many responses the probe may have missed at most.
+    fn hold_against(
+        &mut self,
+        rules: &[RuleReport],
+        evidence: &SplitEvidence<'_>,
+        lost: Option<u64>,
+    ) {
         let seen = evidence.responses_in(rules, self.window);
         self.backends = self.pod_counts(&seen);
         let answered: u64 = seen.backends.values().sum();
         let errors_at_backends = seen.count(|status| status.is_none_or(|status| status >= 400));
+        // An error that the probe missed, or whose status it could not read, looks like the Gateway's.
+        let unread = seen.count(|status| status.is_none());
+        self.backends_errors = lost.map(|lost| lost + unread);
         let mut errors_at_k6 = self.failed_responses();
         self.gateway_errors = errors_at_k6.map(|errors| errors.saturating_sub(errors_at_backends));
         if let Some(statuses) = &self.statuses {
@@ -241,18 +255,33 @@ impl LoadFigures {
         let Some(load) = self.fullest() else {
             return;
         };
-        let counts = Counts::of_load(load, Bound::exactly(answered + seen.mirrored));
+        let counted = answered + seen.mirrored;
+        let with_lost = |count: u64| Bound {
+            least: count,
+            most: lost.map(|lost| count + lost),
+        };
+        let counts = Counts::of_load(load, with_lost(counted));
         self.account = reconcile(&Counts {
             // A Gateway's own response is an error, and so is one upon which it asks again.
             gateway_errors: match (self.gateway_errors, errors_at_k6) {
-                (Some(least), Some(most)) => Bound::between(least.min(most), most),
+                (Some(_), Some(most)) => Bound::between(self.least_errors().min(most), most),
                 _ => counts.gateway_errors,
             },
-            retries: Bound::between(0, errors_at_backends),
-            mirrored: Bound::exactly(seen.mirrored),
+            retries: Bound {
+                least: 0,
+                ..with_lost(errors_at_backends)
+            },
+            mirrored: with_lost(seen.mirrored),
             probes: Bound::exactly(0),
             ..counts
         });
+    }
+
+    /// The Gateway's own errors, less those that may be backends'.
+    fn least_errors(&self) -> u64 {
+        let most = self.gateway_errors.unwrap_or(0);
+        self.backends_errors
+            .map_or(0, |errors| most.saturating_sub(errors))
     }
 
     /// Responses by pod, as the probe and k6 count them.
@@ -294,10 +323,11 @@ impl LoadFigures {
         let Some(test) = tost(errors, responses, due, margin, alpha) else {
             return;
         };
-        let result = match test.verdict {
-            Verdict::Equivalent => Outcome::Pass,
-            Verdict::Different => Outcome::Fail,
-            Verdict::Inconclusive => Outcome::Inconclusive,
+        let least = tost(self.least_errors(), responses, due, margin, alpha);
+        let result = match (test.verdict, least.map(|test| test.verdict)) {
+            (Verdict::Equivalent, Some(Verdict::Equivalent)) => Outcome::Pass,
+            (Verdict::Different, Some(Verdict::Different)) => Outcome::Fail,
+            _ => Outcome::Inconclusive,
         };
         let seen = errors as f64 / responses.max(1) as f64;
         let text = format!(
@@ -333,7 +363,16 @@ fn error_share_due(rule: &RuleReport) -> Option<f64> {
         .then_some(first)
 }
 
+/// Responses that the probe may have missed at most; `None` where nothing bounds them.
+fn lost(report: &SplitReport) -> Option<u64> {
+    let losses = report.losses.iter();
+    losses.map(|loss| loss.responses_at_most).sum()
+}
+
 fn take_pass(rule: &mut RuleReport, reason: String) {
+    if rule.result == Outcome::Pass {
+        rule.summary = format!("as far as can be told, {}", rule.summary);
+    }
     rule.result = rule.result.max(Outcome::Inconclusive);
     rule.inconclusive_because.push(reason);
 }

@@ -31,9 +31,10 @@ pub fn run(args: &SplitArgs) -> anyhow::Result<u8> {
             "dataset {shown} has no table http: record the backends' nodes with `weighbridge-probe run`"
         );
     }
-    let options = options(args, &runs);
-    let evidence = read_evidence(&dataset, &history, focus(args, &runs))
-        .with_context(|| format!("dataset {shown}"))?;
+    let focus = focus(args, &runs)?;
+    let options = options(args, &focus);
+    let evidence =
+        read_evidence(&dataset, &history, focus).with_context(|| format!("dataset {shown}"))?;
     let judged = assess(&evidence, &options)?;
     let mut runs = loads::read(&runs)?;
     let Some(mut report) = judged else {
@@ -70,7 +71,7 @@ fn nothing_judged(evidence: &SplitEvidence<'_>) -> String {
     format!("{why}: nothing was judged, so nothing passes")
 }
 
-fn options(args: &SplitArgs, runs: &[&Run]) -> Options {
+fn options(args: &SplitArgs, focus: &[Window]) -> Options {
     Options {
         route: args.route.clone(),
         rule: args.rule.map(|rule| usize::from(rule) - 1),
@@ -83,7 +84,7 @@ fn options(args: &SplitArgs, runs: &[&Run]) -> Options {
         runs: if args.runs.is_empty() {
             Vec::new()
         } else {
-            runs.iter().map(|run| window(run)).collect()
+            focus.to_vec()
         },
         window_us: i64::try_from(args.window.as_micros()).unwrap_or(i64::MAX),
         margin: args.margin,
@@ -96,17 +97,23 @@ fn options(args: &SplitArgs, runs: &[&Run]) -> Options {
 }
 
 /// What `--run`, `--from` and `--to` leave; everything if none is given.
-fn focus(args: &SplitArgs, runs: &[&Run]) -> Vec<Window> {
+fn focus(args: &SplitArgs, runs: &[&Run]) -> anyhow::Result<Vec<Window>> {
     let asked = Window {
         from_us: args.from.map_or(i64::MIN, |from| from.0),
         to_us: args.to.map_or(i64::MAX, |to| to.0),
     };
     if args.runs.is_empty() {
-        return vec![asked];
+        return Ok(vec![asked]);
     }
-    let bounded = |run: &&Run| Window {
-        from_us: run.manifest.start_us.max(asked.from_us),
-        to_us: run.manifest.end_us.min(asked.to_us),
+    let bounded = |run: &&Run| {
+        let whole = window(run);
+        if !whole.touches(&asked, 0) {
+            bail!("--run {}: it lies outside --from and --to", run.manifest.id);
+        }
+        Ok(Window {
+            from_us: whole.from_us.max(asked.from_us),
+            to_us: whole.to_us.min(asked.to_us),
+        })
     };
     runs.iter().map(bounded).collect()
 }

@@ -168,6 +168,79 @@ fn errors_that_are_due_are_found_in_what_k6_got() {
 }
 
 #[test]
+fn errors_that_may_be_a_backends_are_not_laid_on_the_gateway() {
+    let points = ndjson(&[
+        ("echo-v1-1", 200, 600),
+        ("echo-v2-1", 200, 200),
+        ("echo-v2-1", 500, 200),
+    ]);
+    let verdict = |ingress: &Ingress, code| {
+        let dataset = written(ingress);
+        add_run(dataset.path(), &[("k6.ndjson", "k6-ndjson", &points)]);
+        split(&dataset, &["--run", "r1", "--margin", "0.1"], code).0
+    };
+    // Half of the second backend's responses are errors, and their status could not be read.
+    let mut ingress = Ingress::of(60, 40);
+    let (mut unread, mut kept) = (Vec::new(), Vec::new());
+    for row in ingress.http.drain(..) {
+        let is_second = row.pod_uid.as_deref() == Some("echo-v2-1") && row.responses > 20;
+        if is_second {
+            let mut half = row.clone();
+            (half.responses, half.status) = (20, None);
+            unread.push(half);
+            let mut rest = row.clone();
+            rest.responses = 20;
+            kept.push(rest);
+        } else {
+            kept.push(row);
+        }
+    }
+    ingress.http = [kept, unread].concat();
+    for row in &mut ingress.ledger {
+        row.http_unparsed = 20;
+    }
+    let text = verdict(&ingress, 3);
+    assert!(
+        text.contains("INCONCLUSIVE: as far as can be told, splits"),
+        "{text}"
+    );
+    // Where every status was read and none is an error, they are the Gateway's.
+    verdict(&Ingress::of(60, 40), 1);
+}
+
+#[test]
+fn a_few_responses_that_the_probe_says_it_lost_may_be_those_that_k6_has() {
+    let mut ingress = Ingress::of(60, 40);
+    ingress.ledger[4].http_unparsed = 2;
+    let dataset = written(&ingress);
+    let points = ndjson(&[("echo-v1-1", 200, 601), ("echo-v2-1", 200, 401)]);
+    add_run(dataset.path(), &[("k6.ndjson", "k6-ndjson", &points)]);
+    let (text, _) = split(&dataset, &["--run", "r1", "--margin", "0.1"], 0);
+    assert!(text.contains("the account may close"), "{text}");
+}
+
+#[test]
+fn a_run_that_the_probe_saw_a_part_of_does_not_pass() {
+    let mut ingress = Ingress::of(3_000, 2_000);
+    let from_us = ingress.http[0].interval_start_us;
+    // The probe goes on for a second after the last response, and then nobody watches.
+    ingress
+        .http
+        .retain(|row| row.interval_end_us <= from_us + 5_000_000);
+    ingress
+        .ledger
+        .retain(|row| row.interval_end_us <= from_us + 6_000_000);
+    let dataset = written(&ingress);
+    let points = ndjson(&[("echo-v1-1", 200, 15_000), ("echo-v2-1", 200, 10_000)]);
+    add_run(dataset.path(), &[("k6.ndjson", "k6-ndjson", &points)]);
+    split(&dataset, &[], 0);
+    let (text, _) = split(&dataset, &["--run", "r1"], 3);
+    assert!(text.contains("were not watching for 4.0 s"), "{text}");
+    let outside = ["--run", "r1", "--to", "2026-01-01T00:00:00Z"];
+    split_refused(&dataset, &outside, &["--run r1", "outside"]);
+}
+
+#[test]
 fn a_file_that_is_not_k6s_is_refused_in_a_line() {
     for (kind, text, name) in [
         ("k6-console", "", "k6.log"),

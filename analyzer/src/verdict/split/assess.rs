@@ -10,13 +10,14 @@ use super::super::evidence::Window;
 use super::doubts::unknown_takeover;
 use super::latency::{Histogram, Latency};
 use super::losses::ResponseLoss;
-use super::observed::SampleKey;
+use super::observed::{Sample, SampleKey};
 use super::report::{Apart, Mirrored, RuleReport, SplitReport};
 use super::stages::{self, Counted};
 use super::topology::Asker;
 use super::units::{self, Unit};
 use super::{Options, SplitError, SplitEvidence, sentences};
-use crate::policy::gateway_api::{BackendId, MirrorShare, Stage};
+use crate::objects::ObjectName;
+use crate::policy::gateway_api::{BackendId, MirrorShare, RuleId, Stage};
 
 /// Version of the report document.
 const REPORT_VERSION: u32 = 1;
@@ -35,6 +36,7 @@ pub fn assess(
     let mut rules = Vec::new();
     let mut found: BTreeMap<String, ResponseLoss> = BTreeMap::new();
     let mut notes = Vec::new();
+    let chosen: BTreeSet<&RuleId> = asked.iter().map(|unit| &unit.id).collect();
     for unit in asked {
         let docket = Docket {
             evidence,
@@ -50,7 +52,7 @@ pub fn assess(
             ));
         }
         let losses = docket.losses();
-        if let Some(rule) = docket.report(&units, named, &losses) {
+        if let Some(rule) = docket.report(&units, named.then_some(&chosen), &losses) {
             rules.push(rule);
             found.extend(losses.into_iter().map(|loss| (loss.what.clone(), loss)));
         }
@@ -83,8 +85,14 @@ pub(crate) struct Docket<'a> {
 }
 
 impl<'a> Docket<'a> {
-    /// The report; `None` where no backend answered the Gateways.
-    fn report(&self, units: &[Unit], named: bool, losses: &[ResponseLoss]) -> Option<RuleReport> {
+    /// The report; `None` where no backend answered the Gateways. Rules that are not among the
+    /// `named` ones, where there are such, were not asked.
+    fn report(
+        &self,
+        units: &[Unit],
+        named: Option<&BTreeSet<&RuleId>>,
+        losses: &[ResponseLoss],
+    ) -> Option<RuleReport> {
         let (counted, confused) = self.counted();
         if counted.is_empty() {
             return None;
@@ -92,10 +100,11 @@ impl<'a> Docket<'a> {
         let step_us = self.evidence.observed.step_us();
         let stages = stages::reports(self.unit, &self.backends, &counted, step_us, self.options);
         // Whose responses they are comes first: without that nothing is shown, good or bad.
-        let mut because = self.doubts(confused);
+        let (reached, askers) = self.reach(&counted);
+        let mut because = self.doubts(confused, &reached);
         let mut notes = Vec::new();
-        for shared in units::shared(self.unit, units) {
-            if named {
+        for (other, shared) in units::shared(self.unit, units, &reached, &askers) {
+            if named.is_some_and(|named| !named.contains(other)) {
                 notes.push(format!("{shared}: taken not to have been asked"));
             } else {
                 because.push(format!(
@@ -144,7 +153,7 @@ impl<'a> Docket<'a> {
     fn counted(&self) -> (Vec<Counted<'a>>, u64) {
         let mut counted = Vec::new();
         let mut confused = 0;
-        for (key, &responses) in &self.evidence.observed.samples {
+        for (key, &sample) in &self.evidence.observed.samples {
             if !self.is_own(&key.asker) {
                 continue;
             }
@@ -153,13 +162,27 @@ impl<'a> Docket<'a> {
                 (Some(backend), None) => counted.push(Counted {
                     backend,
                     key,
-                    responses,
+                    sample,
                 }),
-                (Some(_), Some(_)) => confused += responses,
+                (Some(_), Some(_)) => confused += sample.responses,
                 (None, _) => {}
             }
         }
         (counted, confused)
+    }
+
+    /// Every backend of which a pod that answered is an endpoint, with the rule's own, and every
+    /// Gateway whose data plane may have asked: Cilium's have their addresses in common.
+    fn reach(&self, counted: &[Counted<'_>]) -> (BTreeSet<BackendId>, BTreeSet<ObjectName>) {
+        let mut reached: BTreeSet<BackendId> = self.backends.iter().cloned().collect();
+        let mut askers = self.unit.gateways.clone();
+        for one in counted {
+            reached.extend(one.key.backends.iter().cloned());
+            if let Asker::DataPlane(gateways) = &one.key.asker {
+                askers.extend(gateways.iter().cloned());
+            }
+        }
+        (reached, askers)
     }
 
     /// Which of its backends a sample's pod stands behind.
@@ -170,14 +193,15 @@ impl<'a> Docket<'a> {
             .map(|(index, _)| index)
     }
 
-    fn is_own(&self, asker: &Asker) -> bool {
+    /// Whether the rule's Gateways asked.
+    pub fn is_own(&self, asker: &Asker) -> bool {
         match asker {
             Asker::DataPlane(gateways) => !gateways.is_disjoint(&self.unit.gateways),
             Asker::Node | Asker::Loopback | Asker::Other => false,
         }
     }
 
-    fn unknown_plane(&self) -> Option<&'a crate::objects::ObjectName> {
+    fn unknown_plane(&self) -> Option<&'a ObjectName> {
         let mut gateways = self.unit.gateways.iter();
         gateways.find(|gateway| !self.evidence.topology.has_plane(gateway))
     }
@@ -197,7 +221,7 @@ impl<'a> Docket<'a> {
                     && key.backends.contains(backend)
                     && self.indices(key).next().is_none()
             });
-            own.map(|(_, responses)| responses).sum()
+            own.map(|(_, sample)| sample.responses).sum()
         };
         shares
             .into_iter()
@@ -213,7 +237,7 @@ impl<'a> Docket<'a> {
     /// Responses of its backends that others asked for.
     fn apart(&self) -> Vec<Apart> {
         let mut sums: BTreeMap<(&'static str, &BackendId), u64> = BTreeMap::new();
-        for (key, responses) in &self.evidence.observed.samples {
+        for (key, sample) in &self.evidence.observed.samples {
             if self.is_own(&key.asker) {
                 continue;
             }
@@ -224,7 +248,7 @@ impl<'a> Docket<'a> {
                 Asker::Other => "other",
             };
             if let Some(index) = self.indices(key).next() {
-                *sums.entry((asker, &self.backends[index])).or_default() += responses;
+                *sums.entry((asker, &self.backends[index])).or_default() += sample.responses;
             }
         }
         sums.into_iter()
@@ -285,7 +309,7 @@ impl SplitEvidence<'_> {
             .collect();
         let gateways: BTreeSet<&String> = rules.iter().flat_map(|rule| &rule.gateways).collect();
         let mut seen = ResponsesSeen::default();
-        for (key, responses) in &self.observed.samples {
+        for (key, Sample { responses, .. }) in &self.observed.samples {
             let Asker::DataPlane(askers) = &key.asker else {
                 continue;
             };

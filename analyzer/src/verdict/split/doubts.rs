@@ -8,14 +8,17 @@ use std::collections::BTreeSet;
 
 use super::super::Outcome;
 use super::super::evidence::Window;
+use super::super::report::Moment;
 use super::assess::Docket;
 use super::judge::{Rigour, judge, survives};
 use super::losses::{ResponseLoss, losses};
 use super::report::{BackendReport, StageReport, TakeoverState, WindowReport};
+use crate::policy::gateway_api::BackendId;
 
 impl Docket<'_> {
-    /// What makes the count itself doubtful.
-    pub fn doubts(&self, confused: u64) -> Vec<String> {
+    /// What makes the count itself doubtful; `reached` are the backends of which its pods are
+    /// endpoints.
+    pub fn doubts(&self, confused: u64, reached: &BTreeSet<BackendId>) -> Vec<String> {
         let mut because = Vec::new();
         if confused > 0 {
             because.push(format!(
@@ -23,12 +26,14 @@ impl Docket<'_> {
             ));
         }
         let mirrors = self.unit.mirrors();
-        for target in mirrors
-            .iter()
-            .filter(|target| self.backends.contains(target))
-        {
+        for target in mirrors.iter().filter(|target| reached.contains(target)) {
+            let what = if self.backends.contains(target) {
+                "is a backend"
+            } else {
+                "has a backend's pods"
+            };
             because.push(format!(
-                "{target} is a backend and a target of mirroring: responses to copies cannot be told apart"
+                "{target} {what} and is a target of mirroring: responses to copies cannot be told apart"
             ));
         }
         for gateway in self.evidence.topology.on_host_network(&self.unit.gateways) {
@@ -39,8 +44,11 @@ impl Docket<'_> {
         because
     }
 
-    /// Losses on the nodes where its backends ran, while they did.
+    /// Losses on the nodes where its backends ran, while they did and while runs went on: where the
+    /// probe came late or went early, the first or last response says nothing of it.
     pub fn losses(&self) -> Vec<ResponseLoss> {
+        let runs = self.options.runs.iter().copied();
+        let during = runs.fold(self.during, Window::cover);
         let mut nodes = BTreeSet::new();
         for backend in &self.backends {
             nodes.extend(
@@ -57,13 +65,29 @@ impl Docket<'_> {
                 .filter(|key| self.indices(key).next().is_some())
                 .map(|key| key.node.clone()),
         );
-        losses(
+        let mut found = losses(
             &self.evidence.ledger,
             &self.options.runs,
             &nodes,
-            self.during,
-            &self.evidence.observed.unread,
-        )
+            during,
+            &self.evidence.observed,
+        );
+        // What the Gateways asked for may have been asked of any of their backends.
+        let strangers = self.evidence.observed.strangers.iter();
+        found.extend(
+            strangers
+                .filter(|((_, asker), _)| self.is_own(asker))
+                .map(|((node, _), &responses)| ResponseLoss {
+                    node: node.clone(),
+                    what: format!(
+                        "node {node}: {responses} responses to the Gateways came from pods that stand behind no Service of the objects"
+                    ),
+                    from: Moment(during.from_us),
+                    to: Moment(during.to_us),
+                    responses_at_most: Some(responses),
+                }),
+        );
+        found
     }
 
     /// Losses that could change a pass, in words with their bound, and those that could not.
@@ -76,7 +100,7 @@ impl Docket<'_> {
             .iter()
             .filter_map(|loss| loss.responses_at_most)
             .sum();
-        let rigour = self.rigour();
+        let rigour = self.rigour(stages);
         let holds = stages.iter().all(|stage| {
             let counts: Vec<u64> = stage
                 .backends
@@ -137,7 +161,7 @@ impl Docket<'_> {
                 }
             }
             let counts = with_lost(counts, &judgement.shares, lost);
-            let rigour = self.rigour();
+            let rigour = self.rigour(stages);
             let again = judge(judgement.reference, &counts, &[], &judgement.shares, rigour);
             judgement.impossible || again.result == Outcome::Fail
         })
@@ -148,7 +172,7 @@ impl Docket<'_> {
     pub fn retries(&self, stages: &[StageReport]) -> Option<String> {
         let rule = self.unit.stages.iter().map(|stage| &stage.shares.retried);
         let codes: BTreeSet<String> = rule.flatten().map(ToString::to_string).collect();
-        let rigour = self.rigour();
+        let rigour = self.rigour(stages);
         let mut retried = 0;
         let mut decided = true;
         for stage in stages {
@@ -173,10 +197,11 @@ impl Docket<'_> {
         })
     }
 
-    fn rigour(&self) -> Rigour {
+    fn rigour(&self, stages: &[StageReport]) -> Rigour {
         Rigour {
             margin: self.options.margin,
             alpha: self.options.alpha,
+            stages: stages.len(),
         }
     }
 }

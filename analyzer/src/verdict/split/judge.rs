@@ -3,7 +3,7 @@
 //! *Pass* is a proof of equivalence: two one-sided exact tests show every backend's share to be
 //! within the margin of its reference, each at α, so that the whole errs at most with α. *Fail* is a
 //! proof of the contrary: some backend's share lies outside the margin, at α over all backends
-//! (Bonferroni), or a backend with share 0 answered. A fair split, whose shares are the references,
+//! and all stages of the rule (Bonferroni), or a backend with share 0 answered. A fair split, whose shares are the references,
 //! therefore fails with probability at most α, whatever its size, and a large sample with a trivial
 //! deviation passes. All else is inconclusive, with the number of requests that would have done.
 
@@ -30,6 +30,8 @@ pub(crate) const LOOSE: f64 = 0.05;
 pub(crate) struct Rigour {
     pub margin: f64,
     pub alpha: f64,
+    /// Stages of the rule that are judged: any of them may fail it.
+    pub stages: usize,
 }
 
 /// Judges counts by backend against shares of the same backends; `windows` are the same counts by
@@ -50,7 +52,7 @@ pub(crate) fn judge(
     margins.dedup();
     let margins: Vec<MarginVerdict> = margins
         .into_iter()
-        .map(|margin| at_margin(counts, windows, shares, margin, rigour.alpha, impossible))
+        .map(|margin| at_margin(counts, windows, shares, rigour, margin, impossible))
         .collect();
     let asked = margins
         .iter()
@@ -94,19 +96,21 @@ fn at_margin(
     counts: &[u64],
     windows: &[Vec<u64>],
     shares: &[f64],
+    rigour: Rigour,
     margin: f64,
-    alpha: f64,
     impossible: bool,
 ) -> MarginVerdict {
+    let alpha = rigour.alpha;
     let n: u64 = counts.iter().sum();
     // With two backends one test is the other's mirror image.
-    let families = if shares.len() > 2 { shares.len() } else { 1 };
+    let backends = if shares.len() > 2 { shares.len() } else { 1 };
+    let family = backends * rigour.stages.max(1);
     let tests: Vec<(proportion::Equivalence, bool)> = counts
         .iter()
         .zip(shares)
         .filter_map(|(&count, &share)| {
             let test = tost(count, n, share, margin, alpha)?;
-            let differs = test.p_different <= alpha / families as f64;
+            let differs = test.p_different <= alpha / family as f64;
             Some((test, differs))
         })
         .collect();

@@ -1,9 +1,10 @@
 //! What could hide responses of a rule's backends: why a pass may not be one.
 //!
 //! A loss that the ledger counts bounds the responses that it may have hidden, at one a packet; a
-//! time in which nobody watched bounds nothing. It weighs only the nodes on which backends ran.
+//! time in which nobody watched bounds nothing, and neither does an HTTP/2 connection that could not
+//! be followed, since it is not taken up again. It weighs only the nodes on which backends ran.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use trace_schema::ledger::{LedgerRow, Vantage};
@@ -11,6 +12,7 @@ use trace_schema::ledger::{LedgerRow, Vantage};
 use super::super::coverage::{Coverage, LossKind};
 use super::super::evidence::Window;
 use super::super::report::Moment;
+use super::observed::Observed;
 
 /// A loss.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,13 +40,13 @@ impl ResponseLoss {
 }
 
 /// Losses on these nodes in this time; `runs` should have been watched too. Responses that only lack
-/// a status (`unread`, by node) are in the ledger's count, and yet in the table.
+/// a status are in the ledger's count, and yet in the table.
 pub(crate) fn losses(
     ledger: &[LedgerRow],
     runs: &[Window],
     nodes: &BTreeSet<String>,
     during: Window,
-    unread: &BTreeMap<String, u64>,
+    observed: &Observed,
 ) -> Vec<ResponseLoss> {
     let of_pods: Vec<LedgerRow> = ledger
         .iter()
@@ -70,7 +72,7 @@ pub(crate) fn losses(
             })
             .map(|row| row.http_unparsed)
             .sum();
-        let unread = unread.get(node).copied().unwrap_or(0);
+        let unread = observed.unread.get(node).copied().unwrap_or(0);
         let unparsed = unparsed.max(0).unsigned_abs().saturating_sub(unread);
         if unparsed > 0 {
             found.push(ResponseLoss {
@@ -80,7 +82,7 @@ pub(crate) fn losses(
                 ),
                 from: Moment(during.from_us),
                 to: Moment(during.to_us),
-                responses_at_most: Some(unparsed),
+                responses_at_most: (!observed.with_http2.contains(node)).then_some(unparsed),
             });
         }
     }

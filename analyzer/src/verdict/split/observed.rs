@@ -4,10 +4,10 @@
 //! read is one all the same. Rows that are alike are added up, so that memory follows the number of
 //! intervals and not of addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use trace_schema::http::HttpRow;
+use trace_schema::http::{HttpRow, HttpVersion};
 
 use super::super::evidence::Window;
 use super::latency::Histogram;
@@ -18,11 +18,13 @@ use crate::policy::gateway_api::BackendId;
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
     /// By what names them.
-    pub samples: BTreeMap<SampleKey, u64>,
+    pub samples: BTreeMap<SampleKey, Sample>,
     /// Latency of what the Gateways were answered.
     pub latency: BTreeMap<(Vec<BackendId>, Asker), Histogram>,
-    /// Pods' ports that answered and stand behind no Service.
-    pub strangers: BTreeMap<Asker, u64>,
+    /// Responses of pods' ports that stand behind no Service, by node and who asked.
+    pub strangers: BTreeMap<(String, Asker), u64>,
+    /// Nodes whose pods answered in HTTP/2.
+    pub with_http2: BTreeSet<String>,
     /// Responses without a status, by node: the ledger counts them as not followed.
     pub unread: BTreeMap<String, u64>,
     /// Rows that were read.
@@ -30,6 +32,15 @@ pub(crate) struct Observed {
     /// From the first interval to the last.
     pub span: Option<Window>,
     lengths: BTreeMap<i64, u64>,
+}
+
+/// Responses that are counted together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// How many.
+    pub responses: u64,
+    /// The longest that any of them took, as far as requests were seen, microseconds.
+    pub slowest_us: i64,
 }
 
 /// What responses have in common that are counted together.
@@ -90,10 +101,14 @@ impl Observed {
         if row.status.is_none() {
             *self.unread.entry(row.node.clone()).or_default() += responses;
         }
+        if row.version == HttpVersion::Http2 {
+            self.with_http2.insert(row.node.clone());
+        }
         let asker = topology.asker(peer, local, at_us);
         let backends = topology.backends(uid, local, port, at_us);
         if backends.is_empty() {
-            *self.strangers.entry(asker).or_default() += responses;
+            let place = (row.node.clone(), asker);
+            *self.strangers.entry(place).or_default() += responses;
             return Ok(());
         }
         let backends: Vec<BackendId> = backends.into_iter().cloned().collect();
@@ -112,7 +127,10 @@ impl Observed {
             asker,
             status: row.status,
         };
-        *self.samples.entry(key).or_default() += responses;
+        let sample = self.samples.entry(key).or_default();
+        sample.responses += responses;
+        let slowest_us = row.latency_upper_us.iter().copied().max();
+        sample.slowest_us = sample.slowest_us.max(slowest_us.unwrap_or(0));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Scenes of a split, each with the verdict that it must get.
 
 use serde_json::json;
+use trace_schema::http::HttpVersion;
 
 use super::super::Outcome::{Fail, Inconclusive, Pass};
 use super::scene::{CILIUM, NGF, NGF_POD, Scene, WORKER, backends};
@@ -291,6 +292,26 @@ fn a_data_plane_on_its_nodes_network_cannot_be_told_from_the_kubelet() {
 }
 
 #[test]
+fn a_slow_response_of_a_backend_that_is_asked_no_more_is_set_apart() {
+    let mut scene = Scene::with_weights(CILIUM, &[("echo-v1", 50), ("echo-v2", 50)]);
+    scene.weights(20.0, &[("echo-v1", 1), ("echo-v2", 0)]);
+    scene.splits(0, 20, 2_000, &[("echo-v1", 0.5), ("echo-v2", 0.5)]);
+    scene.splits(20, 50, 2_000, &[("echo-v1", 1.0)]);
+    let slow = |scene: &mut Scene, second: f64| {
+        scene.answers_to(second, "echo-v2", 3, super::scene::CILIUM_INGRESS, |row| {
+            row.latency_lower_us = vec![4_063_232];
+            row.latency_upper_us = vec![4_194_304];
+        });
+    };
+    slow(&mut scene, 23.0);
+    let rule = scene.check(Pass);
+    assert_eq!(rule.stages[1].set_apart, 2_003, "{rule:#?}");
+    // Six seconds after the change it was asked all the same.
+    slow(&mut scene, 26.0);
+    scene.check(Fail);
+}
+
+#[test]
 fn canary_stages_are_judged_each() {
     let mut scene = Scene::new(NGF);
     for (stage, weight) in [5, 25, 50, 75, 100].into_iter().enumerate() {
@@ -451,6 +472,95 @@ fn rules_with_a_backend_in_common_are_told_apart_by_name_only() {
 }
 
 #[test]
+fn another_rule_that_reaches_the_same_pods_by_another_service_is_found() {
+    let rule = |path: &str, weights: &[(&str, u32)]| {
+        json!({
+            "matches": [{"path": {"type": "PathPrefix", "value": path}}],
+            "backendRefs": backends(weights)
+        })
+    };
+    let mut scene = Scene::new(NGF);
+    scene.aliases("echo-v3", "echo-v2");
+    let rules = json!([rule("/echo", &SIXTY_FORTY), rule("/", &[("echo-v3", 1)])]);
+    scene.route(0.0, "echo", rules);
+    // The second rule's requests make a split of 70/30 look like one of 60/40.
+    scene.splits(0, 50, 1_000, &[("echo-v1", 0.6), ("echo-v2", 0.4)]);
+    let report = scene.report();
+    assert_eq!(report.result, Inconclusive);
+    assert!(
+        report.rules[0].inconclusive_because[0].contains("same pods by ingress/echo-v3:80"),
+        "{report:#?}"
+    );
+    scene.options.rule = Some(0);
+    scene.check(Pass);
+    // A mirror does the same.
+    let mut scene = Scene::new(NGF);
+    scene.aliases("echo-mirror", "echo-v2");
+    let mirror = json!({"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "echo-mirror", "port": 80}}});
+    let rule = json!({"backendRefs": backends(&SIXTY_FORTY), "filters": [mirror]});
+    scene.route(0.0, "echo", json!([rule]));
+    scene.splits(0, 50, 1_000, &[("echo-v1", 0.6), ("echo-v2", 0.4)]);
+    let rule = scene.check(Inconclusive);
+    assert!(
+        rule.inconclusive_because[0].contains("has a backend's pods"),
+        "{rule:#?}"
+    );
+}
+
+#[test]
+fn gateways_that_ask_from_the_same_address_share_what_they_ask_for() {
+    let mut scene = fair(CILIUM, 1_000);
+    scene.object(
+        "gateway.networking.k8s.io/v1",
+        "Gateway",
+        "other",
+        json!({"spec": {
+            "gatewayClassName": "class",
+            "listeners": [{"name": "http", "port": 81, "protocol": "HTTP"}]
+        }}),
+    );
+    scene.object(
+        "gateway.networking.k8s.io/v1",
+        "HTTPRoute",
+        "other",
+        json!({"spec": {
+            "parentRefs": [{"name": "other"}],
+            "rules": [{"backendRefs": backends(&[("echo-v1", 1)])}]
+        }}),
+    );
+    scene.options.route = Some(ObjectName::namespaced("ingress", "echo"));
+    let rule = scene.check(Inconclusive);
+    assert!(
+        rule.inconclusive_because[0].contains("HTTPRoute ingress/other rule 1 sends to"),
+        "{rule:#?}"
+    );
+}
+
+#[test]
+fn rules_that_were_both_asked_excuse_neither() {
+    let mut scene = fair(NGF, 1_000);
+    let rule = json!({"backendRefs": backends(&SIXTY_FORTY)});
+    scene.route(0.0, "other", json!([rule]));
+    scene.options.rule = Some(0);
+    let report = scene.report();
+    assert_eq!((report.rules.len(), report.result), (2, Inconclusive));
+    scene.options.route = Some(ObjectName::namespaced("ingress", "other"));
+    scene.check(Pass);
+}
+
+#[test]
+fn stages_share_the_level_at_which_a_rule_fails() {
+    let mut scene = Scene::with_weights(CILIUM, &SIXTY_FORTY);
+    scene.answers(0.0, "echo-v1", 6_203);
+    scene.answers(0.0, "echo-v2", 3_797);
+    scene.check(Fail);
+    scene.weights(20.0, &[("echo-v1", 30), ("echo-v2", 70)]);
+    scene.splits(20, 50, 2_000, &[("echo-v1", 0.3), ("echo-v2", 0.7)]);
+    let rule = scene.check(Inconclusive);
+    assert_eq!(rule.stages[1].result, Pass, "{rule:#?}");
+}
+
+#[test]
 fn a_loss_that_could_change_a_pass_takes_it_away() {
     let mut scene = fair(NGF, 1_000);
     scene.ledger[20].http_unparsed = 5;
@@ -478,6 +588,34 @@ fn a_loss_that_could_change_a_pass_takes_it_away() {
     let rule = scene.check(Inconclusive);
     assert!(
         rule.inconclusive_because[0].contains("no books"),
+        "{rule:#?}"
+    );
+}
+
+#[test]
+fn an_http2_connection_that_was_lost_may_have_hidden_anything() {
+    let mut scene = fair(NGF, 1_000);
+    scene.ledger[20].http_unparsed = 1;
+    scene.check(Pass);
+    scene.rows[0].version = HttpVersion::Http2;
+    let rule = scene.check(Inconclusive);
+    assert!(
+        rule.inconclusive_because[0].contains("1 HTTP streams or responses"),
+        "{rule:#?}"
+    );
+}
+
+#[test]
+fn responses_of_pods_behind_no_service_may_be_a_backends() {
+    let mut scene = fair(NGF, 1_000);
+    scene.answers_to(10.0, "echo-v3", 20_000, "10.0.1.99", |row| {
+        row.local_port = 9
+    });
+    scene.check(Pass);
+    scene.answers_to(10.0, "echo-v3", 20_000, NGF_POD, |row| row.local_port = 9);
+    let rule = scene.check(Inconclusive);
+    assert!(
+        rule.inconclusive_because[0].contains("behind no Service"),
         "{rule:#?}"
     );
 }

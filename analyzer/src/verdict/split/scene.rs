@@ -145,6 +145,20 @@ impl Scene {
         }));
     }
 
+    /// A service stands for the pod of another one, and for no pod of its own.
+    pub fn aliases(&mut self, name: &str, other: &str) {
+        let found = self
+            .objects
+            .iter()
+            .find(|row| row.kind == "EndpointSlice" && row.name == other);
+        let mut slice: Value = serde_json::from_str(&found.expect("the other service").object)
+            .expect("the scene's objects are JSON");
+        slice["metadata"] = json!({"labels": {"kubernetes.io/service-name": name}});
+        self.objects
+            .retain(|row| row.kind != "EndpointSlice" || row.name != name);
+        self.object("discovery.k8s.io/v1", "EndpointSlice", name, slice);
+    }
+
     /// A service that is not there.
     pub fn without_service(mut self, name: &str) -> Self {
         self.objects

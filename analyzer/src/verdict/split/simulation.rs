@@ -18,6 +18,7 @@ fn outcomes(seed: u64, n: u64, shares: &[f64]) -> [[usize; 3]; 3] {
     let rigour = Rigour {
         margin: NONE,
         alpha: ALPHA,
+        stages: 1,
     };
     for _ in 0..SPLITS {
         let mut windows = vec![vec![0; shares.len()]; 10];
@@ -65,6 +66,35 @@ fn fair_splits_fail_at_most_at_the_nominal_rate() {
         check(seed + 10, n, &[0.5, 0.3, 0.2]);
         check(seed + 20, n, &[0.95, 0.05]);
     }
+}
+
+#[test]
+fn fair_canaries_fail_at_most_at_the_nominal_rate() {
+    const STAGES: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
+    let mut dice = Dice(31);
+    let rigour = Rigour {
+        margin: NONE,
+        alpha: ALPHA,
+        stages: STAGES.len(),
+    };
+    let mut fails_in = |n: u64, share: f64| {
+        let hits = (0..n).filter(|_| dice.roll() < share).count() as u64;
+        let shares = [share, 1.0 - share];
+        let judgement = judge(
+            Reference::Configured,
+            &[hits, n - hits],
+            &[],
+            &shares,
+            rigour,
+        );
+        judgement.result == Outcome::Fail
+    };
+    let fails = (0..SPLITS).filter(|_| {
+        let stages = STAGES.map(|share| fails_in(1_000, share));
+        stages.contains(&true)
+    });
+    let fails = fails.count();
+    assert!(fails <= 71, "{fails} of {SPLITS} fair canaries failed");
 }
 
 #[test]

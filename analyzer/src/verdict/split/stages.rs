@@ -10,7 +10,7 @@ use super::super::evidence::Window;
 use super::super::report::Moment;
 use super::Options;
 use super::judge::{Rigour, judge, windows_of};
-use super::observed::{SampleKey, middle};
+use super::observed::{Sample, SampleKey, middle};
 use super::report::{
     BackendReport, Judgement, Reference, StageReport, Takeover, TakeoverState, WindowReport,
 };
@@ -34,7 +34,7 @@ const SMALL: u64 = 100;
 pub(crate) struct Counted<'o> {
     pub backend: usize,
     pub key: &'o SampleKey,
-    pub responses: u64,
+    pub sample: Sample,
 }
 
 /// Judges each stage that has responses; `step_us` is the finest step in time.
@@ -45,12 +45,20 @@ pub(crate) fn reports(
     step_us: i64,
     options: &Options,
 ) -> Vec<StageReport> {
+    let judged = unit.stages.iter();
+    let rigour = Rigour {
+        margin: options.margin,
+        alpha: options.alpha,
+        stages: judged
+            .filter(|stage| counted.iter().any(|one| holds(stage, one)))
+            .count(),
+    };
     let mut in_effect: Option<Vec<f64>> = None;
     let mut reports = Vec::new();
     for stage in &unit.stages {
         let of_stage: Vec<Counted<'_>> = counted
             .iter()
-            .filter(|one| (stage.from_us..stage.until_us).contains(&middle(one.key.interval)))
+            .filter(|one| holds(stage, one))
             .copied()
             .collect();
         let reference = references(stage, backends);
@@ -64,6 +72,7 @@ pub(crate) fn reports(
             backends,
             step_us,
             options,
+            rigour,
         };
         let (report, took) = bench.report(&of_stage, in_effect.as_deref(), reference);
         if took {
@@ -72,6 +81,23 @@ pub(crate) fn reports(
         reports.push(report);
     }
     reports
+}
+
+/// Whether responses came while a stage's weights held, as far as intervals tell.
+fn holds(stage: &Stage, one: &Counted<'_>) -> bool {
+    (stage.from_us..stage.until_us).contains(&middle(one.key.interval))
+}
+
+/// Whether responses may be to requests from before a moment, of a backend that was asked until
+/// then and no more: a slow response is no proof that it still is.
+fn is_late(one: &Counted<'_>, before: Option<&[f64]>, shares: &[f64], moment_us: i64) -> bool {
+    let was_asked = before.is_some_and(|before| before[one.backend] > 0.0);
+    let asked_from_us = one
+        .key
+        .interval
+        .from_us
+        .saturating_sub(one.sample.slowest_us);
+    was_asked && shares[one.backend] == 0.0 && asked_from_us < moment_us
 }
 
 /// What the shares of the backends' responses should be, the implementation's configuration first
@@ -112,6 +138,7 @@ struct Bench<'a> {
     backends: &'a [BackendId],
     step_us: i64,
     options: &'a Options,
+    rigour: Rigour,
 }
 
 impl Bench<'_> {
@@ -129,23 +156,24 @@ impl Bench<'_> {
             .collect();
         let span = span(counted);
         let (takeover, judged_from_us) = self.takeover(&whole, in_effect, &references[0].1);
+        let state = takeover.as_ref().map(|takeover| takeover.state);
         let judged: Vec<Counted<'_>> = whole
             .into_iter()
             .filter(|one| middle(one.key.interval) >= judged_from_us)
+            .filter(|one| {
+                let took = state == Some(TakeoverState::Took);
+                !took || !is_late(one, in_effect, &references[0].1, judged_from_us)
+            })
             .collect();
         let counts = self.sums(&judged);
         let windows = self.windows(&judged);
         let counts_of_windows: Vec<Vec<u64>> =
             windows.iter().map(|(_, counts)| counts.clone()).collect();
-        let rigour = Rigour {
-            margin: self.options.margin,
-            alpha: self.options.alpha,
-        };
-        let state = takeover.as_ref().map(|takeover| takeover.state);
         let mut judgements: Vec<Judgement> = references
             .into_iter()
             .map(|(reference, shares)| {
-                let mut judgement = judge(reference, &counts, &counts_of_windows, &shares, rigour);
+                let mut judgement =
+                    judge(reference, &counts, &counts_of_windows, &shares, self.rigour);
                 if state == Some(TakeoverState::Unknown) {
                     only_inconclusive(&mut judgement);
                 }
@@ -159,7 +187,7 @@ impl Bench<'_> {
             judgements.swap(0, asked);
         }
         let responses: u64 = counts.iter().sum();
-        let all: u64 = counted.iter().map(|one| one.responses).sum();
+        let all: u64 = counted.iter().map(|one| one.sample.responses).sum();
         let report = StageReport {
             from: Moment(self.stage.from_us.max(span.from_us)),
             to: Moment(self.stage.until_us.min(span.to_us)),
@@ -212,7 +240,7 @@ impl Bench<'_> {
             if steps.len() <= step {
                 steps.resize(step + 1, vec![0; self.backends.len()]);
             }
-            steps[step][one.backend] += one.responses;
+            steps[step][one.backend] += one.sample.responses;
         }
         let found = takeover::find(
             &steps,
@@ -234,7 +262,7 @@ impl Bench<'_> {
     fn sums(&self, counted: &[Counted<'_>]) -> Vec<u64> {
         let mut counts = vec![0; self.backends.len()];
         for one in counted {
-            counts[one.backend] += one.responses;
+            counts[one.backend] += one.sample.responses;
         }
         counts
     }
@@ -249,7 +277,7 @@ impl Bench<'_> {
             let counts = windows
                 .entry(start_us + number * length_us)
                 .or_insert_with(|| vec![0; self.backends.len()]);
-            counts[one.backend] += one.responses;
+            counts[one.backend] += one.sample.responses;
         }
         windows.into_iter().collect()
     }
@@ -299,11 +327,12 @@ impl Bench<'_> {
             for one in judged.iter().filter(|one| one.backend == index) {
                 match one.key.status {
                     Some(status) => {
-                        *found.statuses.entry(status.to_string()).or_default() += one.responses;
+                        *found.statuses.entry(status.to_string()).or_default() +=
+                            one.sample.responses;
                     }
-                    None => found.unparsed += one.responses,
+                    None => found.unparsed += one.sample.responses,
                 }
-                *found.pods.entry(one.key.pod.clone()).or_default() += one.responses;
+                *found.pods.entry(one.key.pod.clone()).or_default() += one.sample.responses;
             }
             found
         };

@@ -129,23 +129,33 @@ pub(crate) fn asked<'u>(
     Ok((chosen, named))
 }
 
-/// Why a rule's responses may be another's, if they may.
-pub(crate) fn shared(unit: &Unit, units: &[Unit]) -> Vec<String> {
-    let own: BTreeSet<BackendId> = unit.backends().into_iter().collect();
+/// Rules whose responses a rule's may be, each with why; `reached` are the backends of which the
+/// rule's pods are endpoints, its own among them, and `askers` the Gateways whose data planes asked.
+pub(crate) fn shared<'u>(
+    unit: &Unit,
+    units: &'u [Unit],
+    reached: &BTreeSet<BackendId>,
+    askers: &BTreeSet<ObjectName>,
+) -> Vec<(&'u RuleId, String)> {
     let others = units
         .iter()
-        .filter(|other| other.id != unit.id && !other.gateways.is_disjoint(&unit.gateways));
+        .filter(|other| other.id != unit.id && !other.gateways.is_disjoint(askers));
     others
         .filter_map(|other| {
             let theirs = other.backends().into_iter().chain(other.mirrors());
             let common: BTreeSet<BackendId> =
-                theirs.filter(|backend| own.contains(backend)).collect();
+                theirs.filter(|backend| reached.contains(backend)).collect();
             let first = common.first()?;
             let more = match common.len() {
                 1 => String::new(),
                 count => format!(" and {} more", count - 1),
             };
-            Some(format!("{} sends to {first}{more} as well", other.id))
+            let why = if common.is_disjoint(&unit.backends().into_iter().collect()) {
+                format!("{} sends to the same pods by {first}{more}", other.id)
+            } else {
+                format!("{} sends to {first}{more} as well", other.id)
+            };
+            Some((&other.id, why))
         })
         .collect()
 }
