@@ -120,7 +120,9 @@ pub struct FlowRecord {
     pub retransmits: u32,
     /// Congestion window, segments.
     pub cwnd_segments: u32,
-    /// 1 when the wire hook needs no more of the flow's packets in this generation.
+    /// Not zero when no more of the flow's packets need a closer look in this generation. At an
+    /// uplink's egress the wire hook says so; at the pod hooks it is the mark of a TCP flow that is no
+    /// HTTP connection's.
     pub looked: u32,
     /// Zero.
     pub reserved: u32,

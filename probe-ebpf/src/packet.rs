@@ -45,6 +45,8 @@ pub mod tcp_flags {
     pub const RST: u8 = 4;
     /// The acknowledgement number counts.
     pub const ACK: u8 = 16;
+    /// A connection begins or ends.
+    pub const EVENTS: u8 = SYN | FIN | RST;
 }
 
 /// What the headers say.

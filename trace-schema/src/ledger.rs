@@ -99,6 +99,40 @@ pub struct LedgerRow {
     pub map_capacity: i64,
 }
 
+impl LedgerRow {
+    /// The row of a hook that nothing passed, of which the kernel's own counters are not known.
+    /// The interval is its start and end, UTC microseconds.
+    pub fn idle(interval_us: (i64, i64), node: &str, boot_id: &str, vantage: Vantage) -> Self {
+        Self {
+            interval_start_us: interval_us.0,
+            interval_end_us: interval_us.1,
+            node: node.to_owned(),
+            boot_id: boot_id.to_owned(),
+            vantage,
+            interface: None,
+            direction: None,
+            counted: Count::default(),
+            overflow: Count::default(),
+            non_ip: Count::default(),
+            ip_unparsed: Count::default(),
+            link_header_bytes: 0,
+            kernel_packets: None,
+            kernel_bytes: None,
+            boundary_packets: None,
+            boundary_bytes: None,
+            dropped_behind_packets: None,
+            pairing_missed: 0,
+            pairing_ambiguous: 0,
+            pairing_overflow: 0,
+            http_unparsed: 0,
+            ring_drops: 0,
+            hook_misses: None,
+            map_entries: 0,
+            map_capacity: 0,
+        }
+    }
+}
+
 impl Record for LedgerRow {
     const TABLE: &'static str = "ledger";
     const TIME_COLUMN: &'static str = "interval_start_us";

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use trace_schema::flows::{Direction, FlowRow, NatState};
-use trace_schema::ledger::{Count, LedgerRow, Vantage};
+use trace_schema::ledger::{LedgerRow, Vantage};
 use trace_schema::snat::{Method, SnatRow, Tuple, Witness};
 
 use super::cluster::{Cluster, PodLabel};
@@ -517,30 +517,10 @@ pub fn flow_row(
 
 fn ledger_row(node: &str, vantage: Vantage, interface: Option<&str>, start: f64) -> LedgerRow {
     LedgerRow {
-        interval_start_us: at(start),
-        interval_end_us: at(start + 1.0),
-        node: node.into(),
-        boot_id: "boot".into(),
-        vantage,
         interface: interface.map(str::to_owned),
         direction: (vantage != Vantage::Wire).then_some(Direction::Egress),
-        counted: Count::default(),
-        overflow: Count::default(),
-        non_ip: Count::default(),
-        ip_unparsed: Count::default(),
         link_header_bytes: 14,
-        kernel_packets: None,
-        kernel_bytes: None,
-        boundary_packets: None,
-        boundary_bytes: None,
-        dropped_behind_packets: None,
-        pairing_missed: 0,
-        pairing_ambiguous: 0,
-        pairing_overflow: 0,
-        http_unparsed: 0,
-        ring_drops: 0,
-        hook_misses: None,
-        map_entries: 0,
         map_capacity: 65536,
+        ..LedgerRow::idle((at(start), at(start + 1.0)), node, "boot", vantage)
     }
 }

@@ -7,7 +7,7 @@ use trace_schema::Record;
 use trace_schema::file::{self, FileMetadata};
 use trace_schema::flows::{Direction, FlowRow, NatState};
 use trace_schema::layout::{FileName, partition_dir};
-use trace_schema::ledger::{Count, LedgerRow, Vantage};
+use trace_schema::ledger::{LedgerRow, Vantage};
 use trace_schema::objects::{ObjectEvent, ObjectRow};
 use trace_schema::snat::{Method, SnatRow, Tuple, Witness};
 
@@ -264,31 +264,13 @@ fn snat_row(port: i32, second: i64, node: &str, address: &str) -> SnatRow {
 }
 
 pub fn ledger_row(node: &str, vantage: Vantage, interface: Option<&str>, second: i64) -> LedgerRow {
+    let interval_us = (at(second, 0), at(second + 1, 0));
     LedgerRow {
-        interval_start_us: at(second, 0),
-        interval_end_us: at(second + 1, 0),
-        node: node.into(),
-        boot_id: BOOT.into(),
-        vantage,
         interface: interface.map(str::to_owned),
         direction: (vantage == Vantage::Pod).then_some(Direction::Egress),
-        counted: Count::default(),
-        overflow: Count::default(),
-        non_ip: Count::default(),
-        ip_unparsed: Count::default(),
         link_header_bytes: 14,
-        kernel_packets: None,
-        kernel_bytes: None,
-        boundary_packets: None,
-        boundary_bytes: None,
-        dropped_behind_packets: None,
-        pairing_missed: 0,
-        pairing_ambiguous: 0,
-        pairing_overflow: 0,
-        http_unparsed: 0,
-        ring_drops: 0,
-        hook_misses: None,
         map_entries: 1,
         map_capacity: 65_536,
+        ..LedgerRow::idle(interval_us, node, BOOT, vantage)
     }
 }

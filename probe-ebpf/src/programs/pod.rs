@@ -27,8 +27,6 @@ use super::{
 
 /// The packet passes.
 const PASS: i32 = 1;
-/// Flags at which a sample is taken whatever the count: a connection begins or ends.
-const EVENTS: u8 = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST;
 
 #[cgroup_skb]
 pub fn pod_egress(ctx: SkBuffContext) -> i32 {
@@ -139,7 +137,7 @@ fn enter<const HOOK: u8, K: Connected>(
 ) -> i32 {
     let generation = generation();
     let Counted { buffers, looked } = account(&mut key, Side::Pod, generation, amount);
-    if is_sampled(buffers) || amount.tcp_flags & u32::from(EVENTS) != 0 {
+    if is_sampled(buffers) || amount.tcp_flags & u32::from(tcp_flags::EVENTS) != 0 {
         if HOOK == hook::POD_EGRESS {
             remember::<0>(buffer.skb, generation);
         }
@@ -150,8 +148,8 @@ fn enter<const HOOK: u8, K: Connected>(
             lose(0, code(HOOK, reason::OVERFLOW), generation, amount);
         }
     }
-    let speaks =
-        amount.buffer_bytes > u64::from(header_length) || amount.tcp_flags & u32::from(EVENTS) != 0;
+    let speaks = amount.buffer_bytes > u64::from(header_length)
+        || amount.tcp_flags & u32::from(tcp_flags::EVENTS) != 0;
     if tcp != 0 && speaks && parameter!(HTTP_ON) != 0 && looked != http::mark() {
         look::<HOOK, K>(buffer, &key, tcp, buffers);
     }

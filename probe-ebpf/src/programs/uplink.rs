@@ -28,8 +28,6 @@ const NEXT: i32 = -1;
 /// Bytes of the link header in front of each packet.
 const ETHERNET: usize = ETHERNET_LENGTH as usize;
 const NO_LINK_HEADER: usize = 0;
-/// Flags of packets that the wire hook looks at whatever it knows: a connection opens or closes.
-const EVENTS: u8 = tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST;
 
 #[classifier]
 pub fn uplink_egress(ctx: TcContext) -> i32 {
@@ -178,7 +176,7 @@ fn enter<const LINK: usize, const HOOK: u8, K: Asking>(
     let amount = buffer.amount(buffer.length() - LINK as u32, header_length, flags);
     let generation = generation();
     let Counted { buffers, looked } = account(&mut key, Side::Tc, generation, &amount);
-    if HOOK == hook::UPLINK_EGRESS && (looked == 0 || flags & EVENTS != 0) {
+    if HOOK == hook::UPLINK_EGRESS && (looked == 0 || flags & tcp_flags::EVENTS != 0) {
         ask(buffer.skb, buffer.ifindex(), &key);
     }
     if buffers == 0 {

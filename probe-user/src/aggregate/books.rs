@@ -100,35 +100,15 @@ fn blank(interval: &Interval, code: u8, index: u32) -> LedgerRow {
         Some((vantage, direction)) => (vantage, Some(direction)),
         None => (Vantage::Wire, None),
     };
+    let interval_us = (interval.start_us, interval.end_us);
     LedgerRow {
-        interval_start_us: interval.start_us,
-        interval_end_us: interval.end_us,
-        node: interval.node.clone(),
-        boot_id: interval.boot_id.clone(),
-        vantage,
         interface: (vantage != Vantage::Pod).then(|| interval.interface_name(index)),
         direction,
-        counted: Count::default(),
-        overflow: Count::default(),
-        non_ip: Count::default(),
-        ip_unparsed: Count::default(),
         link_header_bytes: interval
             .interfaces
             .get(&index)
             .map_or(0, |interface| interface.link_header_bytes),
-        kernel_packets: None,
-        kernel_bytes: None,
-        boundary_packets: None,
-        boundary_bytes: None,
-        dropped_behind_packets: None,
-        pairing_missed: 0,
-        pairing_ambiguous: 0,
-        pairing_overflow: 0,
-        http_unparsed: 0,
-        ring_drops: 0,
-        hook_misses: None,
-        map_entries: 0,
-        map_capacity: 0,
+        ..LedgerRow::idle(interval_us, &interval.node, &interval.boot_id, vantage)
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use trace_schema::layout::covered_files;
-use trace_schema::ledger::{Count, Vantage};
+use trace_schema::ledger::Vantage;
 use trace_schema::snat::{Method, Tuple, Witness};
 
 const SECOND_US: i64 = 1_000_000;
@@ -22,32 +22,12 @@ fn origin(root: &Path, instance: u64) -> Origin {
 }
 
 fn ledger_row(start_us: i64) -> LedgerRow {
+    let boot_id = "b0071d00-1111-2222-3333-444455556666";
+    let interval_us = (start_us, start_us + SECOND_US);
     LedgerRow {
-        interval_start_us: start_us,
-        interval_end_us: start_us + SECOND_US,
-        node: "worker".to_owned(),
-        boot_id: "b0071d00-1111-2222-3333-444455556666".to_owned(),
-        vantage: Vantage::Uplink,
         interface: Some("eth0".to_owned()),
-        direction: None,
-        counted: Count::default(),
-        overflow: Count::default(),
-        non_ip: Count::default(),
-        ip_unparsed: Count::default(),
         link_header_bytes: 14,
-        kernel_packets: None,
-        kernel_bytes: None,
-        boundary_packets: None,
-        boundary_bytes: None,
-        dropped_behind_packets: None,
-        pairing_missed: 0,
-        pairing_ambiguous: 0,
-        pairing_overflow: 0,
-        http_unparsed: 0,
-        ring_drops: 0,
-        hook_misses: None,
-        map_entries: 0,
-        map_capacity: 0,
+        ..LedgerRow::idle(interval_us, "worker", boot_id, Vantage::Uplink)
     }
 }
 

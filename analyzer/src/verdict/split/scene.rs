@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 use trace_schema::http::{HttpRow, HttpVersion};
-use trace_schema::ledger::{Count, LedgerRow, Vantage};
+use trace_schema::ledger::{LedgerRow, Vantage};
 use trace_schema::objects::{ObjectEvent, ObjectRow};
 
 use super::super::Outcome;
@@ -340,30 +340,7 @@ fn address(name: &str) -> &'static str {
 
 fn ledger_row(node: &str, start: f64) -> LedgerRow {
     LedgerRow {
-        interval_start_us: at(start),
-        interval_end_us: at(start + 1.0),
-        node: node.into(),
-        boot_id: "boot".into(),
-        vantage: Vantage::Pod,
-        interface: None,
-        direction: None,
-        counted: Count::default(),
-        overflow: Count::default(),
-        non_ip: Count::default(),
-        ip_unparsed: Count::default(),
-        link_header_bytes: 0,
-        kernel_packets: None,
-        kernel_bytes: None,
-        boundary_packets: None,
-        boundary_bytes: None,
-        dropped_behind_packets: None,
-        pairing_missed: 0,
-        pairing_ambiguous: 0,
-        pairing_overflow: 0,
-        http_unparsed: 0,
-        ring_drops: 0,
-        hook_misses: None,
-        map_entries: 0,
         map_capacity: 65536,
+        ..LedgerRow::idle((at(start), at(start + 1.0)), node, "boot", Vantage::Pod)
     }
 }
