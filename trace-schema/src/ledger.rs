@@ -26,6 +26,10 @@ pub enum Vantage {
     Wire,
     /// A tunnel interface, inner packets arriving.
     Tunnel,
+    /// The scheduler's and the network softirqs' tracepoints: processor time, no packets.
+    Cpu,
+    /// Samples of kernel stacks: `counted_buffers` holds how many.
+    Profile,
 }
 
 /// Packets (as on the wire), buffers (sk_buffs) and their bytes.
@@ -283,5 +287,7 @@ impl Named for Vantage {
         (Self::Uplink, "uplink"),
         (Self::Wire, "wire"),
         (Self::Tunnel, "tunnel"),
+        (Self::Cpu, "cpu"),
+        (Self::Profile, "profile"),
     ];
 }

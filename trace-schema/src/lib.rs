@@ -6,6 +6,7 @@
 //! canonical text form (RFC 5952), so that DuckDB and pandas users read them as they are.
 
 mod columns;
+pub mod cpu;
 pub mod file;
 pub mod flows;
 pub mod http;
@@ -13,10 +14,12 @@ pub mod layout;
 pub mod ledger;
 pub mod manifest;
 pub mod objects;
+pub mod profile;
 pub mod record;
+pub mod resources;
 pub mod snat;
 
 pub use record::{Named, Record, SchemaError};
 
 /// Version of every table in this crate; a reader refuses a version that it does not know.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;

@@ -21,6 +21,21 @@ pub struct RunManifest {
     pub case: String,
     /// Repetition, from 1.
     pub repetition: u32,
+    /// How often this repetition was tried, this time included: above 1 after failures.
+    #[serde(default = "first")]
+    pub attempt: u32,
+    /// Block of the campaign's randomised order, from 1; absent outside campaigns.
+    #[serde(default)]
+    pub block: Option<u32>,
+    /// What the case sets, by factor: `cni`, `egress`, `users`, `pairs`, `protocol`, …
+    #[serde(default)]
+    pub factors: BTreeMap<String, String>,
+    /// How it ended.
+    #[serde(default)]
+    pub outcome: RunOutcome,
+    /// Why it failed, one line; absent where it did not.
+    #[serde(default)]
+    pub failure: Option<String>,
     /// Start, UTC microseconds.
     pub start_us: i64,
     /// End, UTC microseconds.
@@ -43,11 +58,59 @@ pub struct RunManifest {
     pub kernel: String,
     /// Offload flags by interface, as ethtool names them.
     pub offloads: BTreeMap<String, Vec<String>>,
+    /// What else describes the machine: `cpu_model`, `cpus`, `memory_bytes`,
+    /// `tcp_congestion_control`, `mtu.<interface>`, …
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// The tool ran to its end.
+    #[default]
+    Completed,
+    /// It did not; its files are kept, and no statistic uses them.
+    Failed,
+}
+
+fn first() -> u32 {
+    1
 }
 
 impl RunManifest {
     /// Name of the file in a run's folder.
     pub const FILE_NAME: &str = "manifest.json";
+
+    /// The first run of a tool outside any campaign, with all that may be absent left out. The span
+    /// is its start and end, UTC microseconds.
+    pub fn new(id: &str, tool: &str, span_us: (i64, i64)) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            id: id.to_owned(),
+            campaign: String::new(),
+            case: String::new(),
+            repetition: 1,
+            attempt: first(),
+            block: None,
+            factors: BTreeMap::new(),
+            outcome: RunOutcome::Completed,
+            failure: None,
+            start_us: span_us.0,
+            end_us: span_us.1,
+            tool: tool.to_owned(),
+            tool_version: String::new(),
+            client_pod: None,
+            server_address: None,
+            server_port: None,
+            files: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            kernel: String::new(),
+            offloads: BTreeMap::new(),
+            environment: BTreeMap::new(),
+        }
+    }
 
     /// Reads the manifest of a run's folder.
     pub fn read(run_dir: &Path) -> Result<Self, ManifestError> {

@@ -32,12 +32,18 @@ proptest! {
         snats in rows::snats(),
         ledgers in rows::ledgers(),
         objects in rows::objects(),
+        cpus in rows::cpus(),
+        resources in rows::resources(),
+        profiles in rows::profiles(),
     ) {
         prop_assert_eq!(rows::through_batch(&flows), flows);
         prop_assert_eq!(rows::through_batch(&https), https);
         prop_assert_eq!(rows::through_batch(&snats), snats);
         prop_assert_eq!(rows::through_batch(&ledgers), ledgers);
         prop_assert_eq!(rows::through_batch(&objects), objects);
+        prop_assert_eq!(rows::through_batch(&cpus), cpus);
+        prop_assert_eq!(rows::through_batch(&resources), resources);
+        prop_assert_eq!(rows::through_batch(&profiles), profiles);
     }
 
     #[test]
@@ -47,6 +53,9 @@ proptest! {
         snats in rows::snats(),
         ledgers in rows::ledgers(),
         objects in rows::objects(),
+        cpus in rows::cpus(),
+        resources in rows::resources(),
+        profiles in rows::profiles(),
     ) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         prop_assert_eq!(through_file(folder.path(), &flows), flows);
@@ -54,6 +63,9 @@ proptest! {
         prop_assert_eq!(through_file(folder.path(), &snats), snats);
         prop_assert_eq!(through_file(folder.path(), &ledgers), ledgers);
         prop_assert_eq!(through_file(folder.path(), &objects), objects);
+        prop_assert_eq!(through_file(folder.path(), &cpus), cpus);
+        prop_assert_eq!(through_file(folder.path(), &resources), resources);
+        prop_assert_eq!(through_file(folder.path(), &profiles), profiles);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use trace_schema::layout::{FileName, covered_files, node_folder, node_of_folder, partition_dir};
-use trace_schema::manifest::RunManifest;
-use trace_schema::{Named, flows, http, ledger, objects, snat};
+use trace_schema::manifest::{RunManifest, RunOutcome};
+use trace_schema::{Named, cpu, flows, http, ledger, objects, profile, resources, snat};
 
 proptest! {
     #[test]
@@ -117,7 +117,12 @@ fn names_of_enums_are_those_of_serde() {
     check::<flows::Direction>();
     check::<flows::NatState>();
     check::<http::HttpVersion>();
+    check::<cpu::CpuScope>();
+    check::<cpu::CycleSource>();
     check::<ledger::Vantage>();
+    check::<profile::ProfileEvent>();
+    check::<profile::ProfileMode>();
+    check::<resources::ResourceScope>();
     check::<objects::ObjectEvent>();
     check::<snat::Method>();
     check::<snat::Witness>();
@@ -128,22 +133,18 @@ fn manifests_are_read_as_written() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run_dir = folder.path().join("runs/r1");
     let manifest = RunManifest {
-        schema_version: trace_schema::SCHEMA_VERSION,
-        id: "r1".to_owned(),
         campaign: "c".to_owned(),
         case: "antrea-egress-gateway".to_owned(),
-        repetition: 1,
-        start_us: 1,
-        end_us: 2,
-        tool: "iperf3".to_owned(),
         tool_version: "3.12".to_owned(),
         client_pod: Some("ns/client".to_owned()),
-        server_address: None,
         server_port: Some(5201),
         files: BTreeMap::from([("a.json".to_owned(), "iperf3-json".to_owned())]),
-        versions: BTreeMap::new(),
         kernel: "6.12".to_owned(),
-        offloads: BTreeMap::new(),
+        block: Some(2),
+        factors: BTreeMap::from([("cni".to_owned(), "antrea".to_owned())]),
+        outcome: RunOutcome::Failed,
+        failure: Some("no route".to_owned()),
+        ..RunManifest::new("r1", "iperf3", (1, 2))
     };
     manifest.write(&run_dir).expect("it is written");
     assert_eq!(RunManifest::read(&run_dir).expect("it is read"), manifest);

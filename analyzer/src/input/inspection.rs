@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 use trace_schema::Record;
+use trace_schema::cpu::CpuRow;
 use trace_schema::flows::FlowRow;
 use trace_schema::http::HttpRow;
 use trace_schema::ledger::LedgerRow;
 use trace_schema::manifest::{ManifestError, RunManifest};
 use trace_schema::objects::ObjectRow;
+use trace_schema::profile::ProfileRow;
+use trace_schema::resources::ResourceRow;
 use trace_schema::snat::SnatRow;
 
 use super::manifest::read_runs;
@@ -43,6 +46,9 @@ pub fn inspect(dataset: &Dataset, filter: &Filter) -> Result<Inspection, Inspect
         SnatRow::TABLE => holding::<SnatRow>(dataset, filter),
         HttpRow::TABLE => holding::<HttpRow>(dataset, filter),
         LedgerRow::TABLE => holding::<LedgerRow>(dataset, filter),
+        CpuRow::TABLE => holding::<CpuRow>(dataset, filter),
+        ResourceRow::TABLE => holding::<ResourceRow>(dataset, filter),
+        ProfileRow::TABLE => holding::<ProfileRow>(dataset, filter),
         ObjectRow::TABLE => holding::<ObjectRow>(dataset, filter),
         unknown => {
             let files = dataset.files(unknown).len();

@@ -74,7 +74,9 @@ impl Coverage {
     /// Reads the books; `runs` are times that should have been watched too.
     pub fn read(ledger: &[LedgerRow], runs: &[Window]) -> Self {
         let mut hooks: BTreeMap<Hook<'_>, Vec<&LedgerRow>> = BTreeMap::new();
-        for row in ledger {
+        // Processor time and profiles saw no packets, and vouch for none.
+        let is_traffic = |row: &&LedgerRow| !matches!(row.vantage, Vantage::Cpu | Vantage::Profile);
+        for row in ledger.iter().filter(is_traffic) {
             hooks.entry(hook(row)).or_default().push(row);
         }
         let mut coverage = Self::default();
@@ -87,7 +89,7 @@ impl Coverage {
             match hook.1 {
                 Vantage::Uplink => coverage.uplinks.entry(place).or_default().extend(&windows),
                 Vantage::Wire => coverage.wires.entry(place).or_default().extend(&windows),
-                Vantage::Pod | Vantage::Tunnel => {}
+                Vantage::Pod | Vantage::Tunnel | Vantage::Cpu | Vantage::Profile => {}
             }
             if hook.1 == Vantage::Wire {
                 coverage.with_wire.insert(hook.0.to_owned());

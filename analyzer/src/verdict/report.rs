@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
+use trace_schema::Named;
 use trace_schema::ledger::Vantage;
 
 pub use super::coverage::{Loss, LossKind};
@@ -233,10 +234,5 @@ impl fmt::Display for SeenExit {
 
 /// The name of a vantage in reports.
 pub fn vantage_name(vantage: Vantage) -> &'static str {
-    match vantage {
-        Vantage::Pod => "pod",
-        Vantage::Uplink => "uplink",
-        Vantage::Wire => "wire",
-        Vantage::Tunnel => "tunnel",
-    }
+    vantage.name()
 }

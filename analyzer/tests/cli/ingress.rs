@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use trace_schema::SCHEMA_VERSION;
 use trace_schema::http::{HttpRow, HttpVersion};
 use trace_schema::ledger::{LedgerRow, Vantage};
 use trace_schema::manifest::RunManifest;
@@ -92,22 +91,15 @@ pub fn add_run(root: &Path, files: &[(&str, &str, &str)]) {
         .iter()
         .map(|(name, kind, _)| ((*name).to_owned(), (*kind).to_owned()));
     let manifest = RunManifest {
-        schema_version: SCHEMA_VERSION,
-        id: "r1".into(),
         campaign: "test".into(),
         case: "nginx".into(),
-        repetition: 1,
-        start_us: START_US,
-        end_us: START_US + SECONDS * 1_000_000,
-        tool: "k6".into(),
         tool_version: "k6 v1.1.0".into(),
         client_pod: None,
         server_address: Some("10.0.1.9".into()),
         server_port: Some(80),
         files: listed.collect(),
-        versions: Default::default(),
         kernel: "6.12.0".into(),
-        offloads: Default::default(),
+        ..RunManifest::new("r1", "k6", (START_US, START_US + SECONDS * 1_000_000))
     };
     manifest
         .write(&folder)

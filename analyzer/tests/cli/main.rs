@@ -322,22 +322,15 @@ fn add_run(root: &Path, iperf3: &str) {
     let folder = root.join("runs").join("r1");
     fs::create_dir_all(&folder).unwrap();
     let manifest = RunManifest {
-        schema_version: SCHEMA_VERSION,
-        id: "r1".into(),
         campaign: "test".into(),
         case: "gateway".into(),
-        repetition: 1,
-        start_us: START_US + 500_000,
-        end_us: START_US + 9_500_000,
-        tool: "iperf3".into(),
         tool_version: "iperf 3.12".into(),
         client_pod: Some("app/client".into()),
         server_address: Some("192.0.2.9".into()),
         server_port: Some(5201),
         files: [("iperf3.json".to_owned(), "iperf3-json".to_owned())].into(),
-        versions: Default::default(),
         kernel: "6.12.0".into(),
-        offloads: Default::default(),
+        ..RunManifest::new("r1", "iperf3", (START_US + 500_000, START_US + 9_500_000))
     };
     fs::write(
         folder.join("manifest.json"),

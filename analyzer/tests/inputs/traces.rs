@@ -135,7 +135,7 @@ fn an_inspection_tells_what_is_there() {
         };
         written(root, "worker", second, &[row]);
     }
-    let later = root.join("cpu/date=2027-01-01/node=a/data.parquet");
+    let later = root.join("elsewhere/date=2027-01-01/node=a/data.parquet");
     fs::create_dir_all(later.parent().expect("a folder")).expect("a table of a later version");
     fs::write(later, "PAR1").expect("a file of it");
     let dataset = Dataset::open(root).expect("it opens");
@@ -146,7 +146,7 @@ fn an_inspection_tells_what_is_there() {
         .map(|table| (table.table.as_str(), table.files, table.rows));
     assert_eq!(
         tables.collect::<Vec<_>>(),
-        [("cpu", 1, 0), ("flows", 4, 4), ("ledger", 4, 4)]
+        [("elsewhere", 1, 0), ("flows", 4, 4), ("ledger", 4, 4)]
     );
     assert!(!found.tables[0].is_known);
     assert_eq!(found.tables[1].first_us, Some(START_US));

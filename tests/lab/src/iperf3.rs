@@ -9,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use trace_schema::SCHEMA_VERSION;
 use trace_schema::manifest::RunManifest;
 
 use crate::cluster::Lab;
@@ -179,14 +178,8 @@ impl IperfRun {
         }
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let manifest = RunManifest {
-            schema_version: SCHEMA_VERSION,
-            id: id.to_owned(),
             campaign: "lab".to_owned(),
             case: case.to_owned(),
-            repetition: 1,
-            start_us: self.start_us,
-            end_us: self.end_us,
-            tool: "iperf3".to_owned(),
             tool_version: iperf3_version()?,
             client_pod: Some(self.client_pod.clone()),
             server_address: Some(self.server.to_string()),
@@ -197,7 +190,7 @@ impl IperfRun {
                 env!("CARGO_PKG_VERSION").to_owned(),
             )]),
             kernel: kernel.trim().to_owned(),
-            offloads: BTreeMap::new(),
+            ..RunManifest::new(id, "iperf3", (self.start_us, self.end_us))
         };
         let path = folder.join("manifest.json");
         let text = serde_json::to_string_pretty(&manifest).unwrap_or_default();

@@ -3,10 +3,13 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use trace_schema::cpu::{CpuRow, CpuScope, CycleSource};
 use trace_schema::flows::{Direction, FlowRow, NatState};
 use trace_schema::http::{HttpRow, HttpVersion};
 use trace_schema::ledger::{Count, LedgerRow, Vantage};
 use trace_schema::objects::{ObjectEvent, ObjectRow};
+use trace_schema::profile::{ProfileEvent, ProfileMode, ProfileRow};
+use trace_schema::resources::{ResourceRow, ResourceScope};
 use trace_schema::snat::{Method, SnatRow, Tuple, Witness};
 use trace_schema::{Named, Record};
 
@@ -57,6 +60,122 @@ pub fn flows() -> impl Strategy<Value = Vec<FlowRow>> {
         cwnd_segments: tcp.1[3],
         first_seen_us: times[2],
         last_seen_us: times[3],
+    });
+    vec(row, 0..20)
+}
+
+pub fn cpus() -> impl Strategy<Value = Vec<CpuRow>> {
+    let whose = (named::<CpuScope>(), option::of(number()));
+    let texts = [(); 5].map(|()| option::of(text()));
+    let sums = (number(), number(), option::of(number()));
+    let row = (
+        [time(), time()],
+        [text(), text()],
+        whose,
+        texts,
+        sums,
+        named::<CycleSource>(),
+    );
+    let row = row.prop_map(|(times, [node, boot_id], whose, texts, sums, source)| {
+        let [cgroup_path, pod_uid, container_id, command, vector] = texts;
+        CpuRow {
+            interval_start_us: times[0],
+            interval_end_us: times[1],
+            node,
+            boot_id,
+            scope: whose.0,
+            cgroup_id: whose.1,
+            cgroup_path,
+            pod_uid,
+            container_id,
+            command,
+            vector,
+            events: sums.0,
+            cpu_ns: sums.1,
+            cycles: sums.2,
+            cycle_source: source,
+        }
+    });
+    vec(row, 0..20)
+}
+
+pub fn resources() -> impl Strategy<Value = Vec<ResourceRow>> {
+    let whose = (
+        named::<ResourceScope>(),
+        option::of(number()),
+        option::of(any::<i32>()),
+    );
+    let texts = [(); 3].map(|()| option::of(text()));
+    let sums = (
+        [(); 6].map(|()| option::of(number())),
+        [(); 7].map(|()| option::of(number())),
+    );
+    let row = ([time(), time()], [text(), text()], whose, texts, sums);
+    let row = row.prop_map(|(times, [node, boot_id], whose, texts, (cpu, rest))| {
+        let [cgroup_path, pod_uid, container_id] = texts;
+        ResourceRow {
+            interval_start_us: times[0],
+            interval_end_us: times[1],
+            node,
+            boot_id,
+            scope: whose.0,
+            cgroup_id: whose.1,
+            cgroup_path,
+            pod_uid,
+            container_id,
+            cpus: whose.2,
+            cpu_ns: cpu[0],
+            cpu_user_ns: cpu[1],
+            cpu_system_ns: cpu[2],
+            cpu_softirq_ns: cpu[3],
+            cpu_steal_ns: cpu[4],
+            cpu_throttled_ns: cpu[5],
+            memory_bytes: rest[0],
+            memory_working_set_bytes: rest[1],
+            memory_limit_bytes: rest[2],
+            cpu_some_pressure_us: rest[3],
+            memory_some_pressure_us: rest[4],
+            memory_full_pressure_us: rest[5],
+            io_some_pressure_us: rest[6],
+        }
+    });
+    vec(row, 0..20)
+}
+
+pub fn profiles() -> impl Strategy<Value = Vec<ProfileRow>> {
+    let what = (
+        named::<ProfileEvent>(),
+        named::<ProfileMode>(),
+        any::<i32>(),
+        option::of(number()),
+    );
+    let texts = [(); 3].map(|()| option::of(text()));
+    let row = (
+        [time(), time()],
+        [(); 4].map(|()| text()),
+        what,
+        texts,
+        number(),
+    );
+    let row = row.prop_map(|(times, required, what, texts, samples)| {
+        let [node, boot_id, command, stack] = required;
+        let [cgroup_path, pod_uid, container_id] = texts;
+        ProfileRow {
+            interval_start_us: times[0],
+            interval_end_us: times[1],
+            node,
+            boot_id,
+            event: what.0,
+            frequency_hz: what.2,
+            mode: what.1,
+            cgroup_id: what.3,
+            cgroup_path,
+            pod_uid,
+            container_id,
+            command,
+            stack,
+            samples,
+        }
     });
     vec(row, 0..20)
 }

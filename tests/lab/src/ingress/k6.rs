@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use trace_schema::SCHEMA_VERSION;
 use trace_schema::manifest::RunManifest;
 
 use super::route::DataPlane;
@@ -252,14 +251,8 @@ impl K6Run {
         }
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let manifest = RunManifest {
-            schema_version: SCHEMA_VERSION,
-            id: id.to_owned(),
             campaign: "lab".to_owned(),
             case: case.to_owned(),
-            repetition: 1,
-            start_us: self.start_us,
-            end_us: self.end_us,
-            tool: "k6".to_owned(),
             tool_version: first_line(&self.k6.display().to_string(), "version")?,
             client_pod: Some(self.client_pod.clone()),
             server_address: Some(self.server.to_string()),
@@ -279,7 +272,7 @@ impl K6Run {
                 ),
             ]),
             kernel: kernel.trim().to_owned(),
-            offloads: BTreeMap::new(),
+            ..RunManifest::new(id, "k6", (self.start_us, self.end_us))
         };
         let path = folder.join(RunManifest::FILE_NAME);
         let text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
