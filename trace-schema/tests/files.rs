@@ -20,7 +20,7 @@ use trace_schema::file::{self, FileMetadata};
 use trace_schema::flows::FlowRow;
 use trace_schema::http::{HttpRow, HttpVersion};
 use trace_schema::snat::SnatRow;
-use trace_schema::{Record, SchemaError};
+use trace_schema::{Record, SCHEMA_VERSION, SchemaError};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -235,7 +235,7 @@ fn text_without_dictionary_is_read() {
             (field.name().clone(), column, field.is_nullable())
         });
     let plain = RecordBatch::try_from_iter_with_nullable(plain).expect("a batch of plain text");
-    let (_folder, path) = foreign(&plain, &pairs("2", "flows"));
+    let (_folder, path) = foreign(&plain, &known("flows"));
     assert_eq!(read::<FlowRow>(&path), [flow()]);
 }
 
@@ -260,15 +260,15 @@ fn refusals_are_one_line_with_file_and_column() {
         columns[at] = column;
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("a batch")
     };
-    let good = pairs("2", "flows");
+    let good = known("flows");
     check(
         &batch,
         &pairs("7", "flows"),
-        ": schema version 7 is unknown, this build reads 2; use the weighbridge that wrote it",
+        ": schema version 7 is unknown, this build reads 3; use the weighbridge that wrote it",
     );
     check(
         &batch,
-        &pairs("2", "ledger"),
+        &known("ledger"),
         ": holds table \"ledger\" where \"flows\" belongs",
     );
     check(
@@ -353,7 +353,7 @@ fn lists_of_other_writers_are_read() {
             columns[at] = Arc::new(list);
         }
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns);
-        foreign(&batch.expect("a batch"), &pairs("2", "http"))
+        foreign(&batch.expect("a batch"), &known("http"))
     };
     let (_folder, whole) = path(vec![Some(3), Some(1)]);
     assert_eq!(read::<HttpRow>(&whole), [http()]);
@@ -428,6 +428,11 @@ fn foreign(batch: &RecordBatch, pairs: &[KeyValue]) -> (tempfile::TempDir, PathB
     writer.write(batch).expect("a batch is written");
     writer.close().expect("the file is closed");
     (folder, path)
+}
+
+/// The pairs of a version that this build reads.
+fn known(table: &str) -> Vec<KeyValue> {
+    pairs(&SCHEMA_VERSION.to_string(), table)
 }
 
 fn pairs(version: &str, table: &str) -> Vec<KeyValue> {
