@@ -142,6 +142,9 @@ fn interval(sample: Sample) -> Interval {
         flows: sample.flows,
         http: sample.http,
         snat: sample.snat,
+        cpu: sample.cpu,
+        resources: sample.resources,
+        profile: sample.profile,
         ledger: sample.ledger,
     }
 }
@@ -212,6 +215,9 @@ fn report(written: Written) {
         flow_rows = written.flow_rows,
         http_rows = written.http_rows,
         snat_rows = written.snat_rows,
+        cpu_rows = written.cpu_rows,
+        resource_rows = written.resource_rows,
+        profile_rows = written.profile_rows,
         ledger_rows = written.ledger_rows,
         lost_rows = written.lost_rows,
         files = written.files,

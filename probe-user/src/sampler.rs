@@ -12,9 +12,12 @@ use anyhow::Context;
 use aya_log::EbpfLogger;
 use probe_abi::flow::hook;
 use trace_schema::{
+    cpu::CpuRow,
     flows::{FlowRow, NatState},
     http::HttpRow,
     ledger::LedgerRow,
+    profile::ProfileRow,
+    resources::ResourceRow,
     snat::SnatRow,
 };
 use tracing::{info, warn};
@@ -27,7 +30,7 @@ use crate::{
         http::http_rows,
         wire::WireLog,
     },
-    attach::{self, Followers, Hooks, TcPath},
+    attach::{self, Followers, Hooks, Standing, TcPath},
     cgroups::{self, index::Index},
     clock::{self, Offset},
     config::Config,
@@ -64,6 +67,13 @@ pub struct Sampler {
     misses: HashMap<u8, u64>,
     /// Interfaces that were hooked in the interval that is open.
     fresh: BTreeSet<u32>,
+    /// Who else is in the uplinks' chains, by interface index.
+    standings: BTreeMap<u32, Standing>,
+    /// Whether the uplinks' hooks look at packets themselves, and the wire hook is off.
+    pairs_at_uplink: bool,
+    /// Uplinks at which a program may have translated packets after ours looked at them, in the
+    /// interval that is open or in the one before.
+    doubtful: BTreeSet<u32>,
 }
 
 /// What an interval gave.
@@ -77,6 +87,12 @@ pub struct Sample {
     pub http: Vec<HttpRow>,
     /// Rows of `snat`.
     pub snat: Vec<SnatRow>,
+    /// Rows of `cpu`.
+    pub cpu: Vec<CpuRow>,
+    /// Rows of `resources`.
+    pub resources: Vec<ResourceRow>,
+    /// Rows of `profile`.
+    pub profile: Vec<ProfileRow>,
     /// Rows of `ledger`.
     pub ledger: Vec<LedgerRow>,
 }
@@ -109,6 +125,9 @@ impl Sampler {
             interfaces: BTreeMap::new(),
             misses: HashMap::new(),
             fresh: BTreeSet::new(),
+            standings: BTreeMap::new(),
+            pairs_at_uplink: false,
+            doubtful: BTreeSet::new(),
             config,
             boot_id,
             maps,
@@ -117,13 +136,14 @@ impl Sampler {
             logger,
             clock,
         };
-        // The wire first and the pods last: whatever is seen before NAT can then be seen behind it.
-        sampler.hooks.attach_wire()?;
+        // The pods last: whatever is seen before NAT can then be seen behind it.
         for chosen in sampler.follow.chosen().to_vec() {
             sampler.attach(&chosen)?;
         }
-        sampler.hooks.attach_pods(&root)?;
+        sampler.standings = sampler.standings();
+        sampler.choose_where_to_pair()?;
         sampler.refresh_interfaces();
+        sampler.hooks.attach_pods(&root)?;
         sampler.start_us = clock.utc_us(clock::monotonic_ns()?);
         info!(cgroup = %root.display(), "pod hooks attached");
         Ok(sampler)
@@ -156,8 +176,11 @@ impl Sampler {
                 )
             })
             .collect();
+        let doubtful = self.doubt_chains();
         let interval = self.interval(now_ns);
-        let wire = self.wire_log.advance(&interval, now_ns, &drained);
+        let wire = self
+            .wire_log
+            .advance(&interval, now_ns, &drained, &doubtful);
         self.maps.delete_wire(&wire.over, &drained.wire)?;
         let cgroups = &mut self.cgroups;
         let flows = flow_rows(&interval, &drained, |id| owner(cgroups, id));
@@ -172,6 +195,7 @@ impl Sampler {
                 hooks: &self.hook_places(),
                 fresh: &self.fresh,
                 wire_buffers: &wire.buffers,
+                doubted: &wire.doubted,
                 disagreements: wire.disagreements,
                 ring_drops: 0,
                 misses: &misses,
@@ -194,6 +218,9 @@ impl Sampler {
             flows,
             http,
             snat: wire.rows,
+            cpu: Vec::new(),
+            resources: Vec::new(),
+            profile: Vec::new(),
             ledger,
         })
     }
@@ -257,7 +284,69 @@ impl Sampler {
         for interface in self.hooks.keep_first()? {
             warn!(%interface, "another program had gone before ours; put back at the head");
         }
+        // Our own programs' coming and going changes chains too.
+        self.standings = self.standings();
+        self.choose_where_to_pair()?;
         self.refresh_interfaces();
+        Ok(())
+    }
+
+    /// Who else is in the uplinks' chains now.
+    fn standings(&mut self) -> BTreeMap<u32, Standing> {
+        let uplinks = self.follow.chosen().iter();
+        let uplinks = uplinks.filter(|chosen| chosen.role == Role::Uplink);
+        let indices = uplinks.map(|chosen| chosen.link.index).collect::<Vec<_>>();
+        let standing = |index| {
+            // Legacy filters run behind tcx programs as well.
+            let filters = self.netlink.has_other_egress_filters(index, attach::HANDLE);
+            (index, self.hooks.standing(index, filters.unwrap_or(true)))
+        };
+        indices.into_iter().map(standing).collect()
+    }
+
+    /// Uplinks whose addresses, in the interval that was just closed, may not be those that left: a
+    /// program came into the chain behind a hook that looked at packets itself. The packets that
+    /// were still looked at so after the interval's end are the next one's, which is doubted too.
+    fn doubt_chains(&mut self) -> BTreeSet<u32> {
+        let now = self.standings();
+        let changed = now.iter().filter(|&(index, standing)| {
+            let known = self.standings.get(index);
+            known.is_some_and(|known| known.followers == Followers::None && known != standing)
+        });
+        let changed = changed.map(|(&index, _)| index).collect::<BTreeSet<_>>();
+        for index in &changed {
+            if let Some(interface) = self.interfaces.get_mut(index) {
+                warn!(interface = %interface.name, "the programs behind the egress hook changed: what left is not certain");
+                interface.egress_nat = NatState::Undetermined;
+            }
+        }
+        if !self.pairs_at_uplink {
+            self.doubtful.clear();
+            return BTreeSet::new();
+        }
+        let doubtful = self.doubtful.union(&changed).copied().collect();
+        self.doubtful = changed;
+        doubtful
+    }
+
+    /// Uplinks behind whose egress hook nothing follows see packets as they leave, and the wire hook
+    /// may stay off: it costs every packet of the machine something.
+    fn choose_where_to_pair(&mut self) -> anyhow::Result<()> {
+        let at_uplink = self
+            .standings
+            .values()
+            .all(|standing| standing.followers == Followers::None);
+        if !at_uplink {
+            self.hooks.attach_wire()?;
+        }
+        if at_uplink != self.pairs_at_uplink {
+            self.maps.pair_at_uplink(at_uplink)?;
+            self.pairs_at_uplink = at_uplink;
+            info!(at = if at_uplink { "uplink" } else { "wire" }, "pairing");
+        }
+        if at_uplink {
+            self.hooks.detach_wire()?;
+        }
         Ok(())
     }
 
@@ -266,15 +355,10 @@ impl Sampler {
         self.interfaces = chosen
             .iter()
             .map(|chosen| {
-                // Legacy filters run behind tcx programs as well.
-                let other_filters = chosen.role == Role::Uplink
-                    && self
-                        .netlink
-                        .has_other_egress_filters(chosen.link.index, attach::HANDLE)
-                        .unwrap_or(true);
-                let egress_nat = match self.hooks.followers(chosen.link.index, other_filters) {
-                    Followers::None => NatState::Post,
-                    Followers::Some | Followers::Unknown => NatState::Undetermined,
+                let standing = self.standings.get(&chosen.link.index);
+                let egress_nat = match standing.map(|standing| standing.followers) {
+                    Some(Followers::None) => NatState::Post,
+                    _ => NatState::Undetermined,
                 };
                 let interface = Interface {
                     name: chosen.link.name.clone(),

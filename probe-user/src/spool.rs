@@ -11,12 +11,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use trace_schema::cpu::CpuRow;
 use trace_schema::file::{self, FileMetadata};
 use trace_schema::flows::FlowRow;
 use trace_schema::http::HttpRow;
 use trace_schema::layout::{FileName, partition_dir};
 use trace_schema::ledger::LedgerRow;
+use trace_schema::profile::ProfileRow;
 use trace_schema::record::{Record, SchemaError};
+use trace_schema::resources::ResourceRow;
 use trace_schema::snat::SnatRow;
 
 pub use self::lock::LockError;
@@ -32,6 +35,12 @@ pub struct Interval {
     pub http: Vec<HttpRow>,
     /// Rows of `snat`.
     pub snat: Vec<SnatRow>,
+    /// Rows of `cpu`.
+    pub cpu: Vec<CpuRow>,
+    /// Rows of `resources`.
+    pub resources: Vec<ResourceRow>,
+    /// Rows of `profile`.
+    pub profile: Vec<ProfileRow>,
     /// Rows of `ledger`.
     pub ledger: Vec<LedgerRow>,
 }
@@ -39,7 +48,9 @@ pub struct Interval {
 impl Interval {
     /// Rows of all tables.
     pub fn rows(&self) -> u64 {
-        (self.flows.len() + self.http.len() + self.snat.len() + self.ledger.len()) as u64
+        let of_network = self.flows.len() + self.http.len() + self.snat.len();
+        let of_machine = self.cpu.len() + self.resources.len() + self.profile.len();
+        (of_network + of_machine + self.ledger.len()) as u64
     }
 }
 
@@ -67,6 +78,12 @@ pub struct Written {
     pub http_rows: u64,
     /// Rows of `snat` on disk.
     pub snat_rows: u64,
+    /// Rows of `cpu` on disk.
+    pub cpu_rows: u64,
+    /// Rows of `resources` on disk.
+    pub resource_rows: u64,
+    /// Rows of `profile` on disk.
+    pub profile_rows: u64,
     /// Rows of `ledger` on disk.
     pub ledger_rows: u64,
     /// Rows of any table that could not be written.
@@ -133,6 +150,17 @@ pub enum SpoolError {
     },
 }
 
+/// Every table that the probe writes.
+const TABLES: [&str; 7] = [
+    FlowRow::TABLE,
+    HttpRow::TABLE,
+    SnatRow::TABLE,
+    CpuRow::TABLE,
+    ResourceRow::TABLE,
+    ProfileRow::TABLE,
+    LedgerRow::TABLE,
+];
+
 /// Files of one table in one folder that wait to be merged, with no file of the table between them
 /// elsewhere: else, when UTC is set back over midnight, a merged file would cover what is not in it.
 #[derive(Debug)]
@@ -165,7 +193,7 @@ impl Spool {
             lock::Lock::take_node(&origin.root, &origin.node)?,
             lock::Lock::take(&origin.root, &instance_name(&origin))?,
         ];
-        for table in [FlowRow::TABLE, SnatRow::TABLE, LedgerRow::TABLE] {
+        for table in TABLES {
             leftovers::clear(&origin.root, table, &origin.node)?;
         }
         lock::forget_dead(&origin.root)?;
@@ -234,6 +262,9 @@ impl Spool {
                 FlowRow::TABLE => self.merge_files::<FlowRow>(folder, names),
                 HttpRow::TABLE => self.merge_files::<HttpRow>(folder, names),
                 SnatRow::TABLE => self.merge_files::<SnatRow>(folder, names),
+                CpuRow::TABLE => self.merge_files::<CpuRow>(folder, names),
+                ResourceRow::TABLE => self.merge_files::<ResourceRow>(folder, names),
+                ProfileRow::TABLE => self.merge_files::<ProfileRow>(folder, names),
                 _ => self.merge_files::<LedgerRow>(folder, names),
             };
             if let Err(source) = merged {
@@ -259,10 +290,14 @@ impl Spool {
         lost_rows: &mut u64,
     ) -> Result<(), (&'static str, SchemaError)> {
         let start_us = interval.start_us;
-        self.written.flow_rows += self.write_table(&interval.flows, start_us, seq, lost_rows)?;
-        self.written.http_rows += self.write_table(&interval.http, start_us, seq, lost_rows)?;
-        self.written.snat_rows += self.write_table(&interval.snat, start_us, seq, lost_rows)?;
-        self.written.ledger_rows += self.write_table(&interval.ledger, start_us, seq, lost_rows)?;
+        let lost = lost_rows;
+        self.written.flow_rows += self.write_table(&interval.flows, start_us, seq, lost)?;
+        self.written.http_rows += self.write_table(&interval.http, start_us, seq, lost)?;
+        self.written.snat_rows += self.write_table(&interval.snat, start_us, seq, lost)?;
+        self.written.cpu_rows += self.write_table(&interval.cpu, start_us, seq, lost)?;
+        self.written.resource_rows += self.write_table(&interval.resources, start_us, seq, lost)?;
+        self.written.profile_rows += self.write_table(&interval.profile, start_us, seq, lost)?;
+        self.written.ledger_rows += self.write_table(&interval.ledger, start_us, seq, lost)?;
         Ok(())
     }
 

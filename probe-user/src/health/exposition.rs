@@ -105,6 +105,9 @@ impl Collector for Snapshot {
             ([("table", "flows")], written.flow_rows),
             ([("table", "http")], written.http_rows),
             ([("table", "snat")], written.snat_rows),
+            ([("table", "cpu")], written.cpu_rows),
+            ([("table", "resources")], written.resource_rows),
+            ([("table", "profile")], written.profile_rows),
             ([("table", "ledger")], written.ledger_rows),
         ];
         counter(&mut encoder, "rows_written", "Rows on disk", &rows)?;
