@@ -14,7 +14,7 @@ pub mod wire;
 
 /// Version of everything in this crate. `tests/layout.rs` fails when a layout changes under an
 /// unchanged version.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 #[cfg(feature = "user")]
 mod pod {

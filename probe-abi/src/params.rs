@@ -12,6 +12,9 @@ pub struct Control {
     pub generation: u32,
     /// Flips since the start; gives each wire flow a fresh allowance of look-ups.
     pub epoch: u32,
+    /// Not zero where uplinks' egress hooks see packets as they leave and look at them themselves;
+    /// else they ask the wire hook.
+    pub pair_at_uplink: u32,
 }
 
 /// Tunnel UDP ports that the wire hook can be told.

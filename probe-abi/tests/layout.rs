@@ -15,10 +15,11 @@ use probe_abi::{
 };
 
 /// Every version's layout, one line a record: name, size, alignment, offset of each field.
-const LAYOUTS: [(u32, &str); 3] = [
+const LAYOUTS: [(u32, &str); 4] = [
     (1, include_str!("layout/1.txt")),
     (2, include_str!("layout/2.txt")),
     (3, include_str!("layout/3.txt")),
+    (4, include_str!("layout/4.txt")),
 ];
 
 macro_rules! describe {
@@ -75,7 +76,7 @@ fn layout() -> String {
             ingress, egress, asked_ns, heads, latency_ns, asked, answered, last_jiffies, http2,
         }
         Streams { asked, begun }
-        Control { generation, epoch }
+        Control { generation, epoch, pair_at_uplink }
         Fingerprint { dst, words, dst_port, id, length, protocol, family }
         Before { src, src_port, ambiguous, jiffies }
         WireKey { src, dst, ifindex, src_port, dst_port, protocol, family, reserved }

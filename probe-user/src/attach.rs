@@ -17,6 +17,7 @@ use aya::{
             NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcHandle,
             qdisc_add_clsact,
         },
+        tp_btf::BtfTracePointLinkId,
     },
     util::KernelVersion,
 };
@@ -24,6 +25,7 @@ use aya::{
 use crate::{
     interfaces::{Chosen, Role},
     loader::program,
+    syscall::{BPF_TCX_EGRESS, BPF_TCX_INGRESS, tcx_chain},
 };
 
 /// Priority of our filter where tcx is not to be had: the first.
@@ -53,6 +55,7 @@ impl TcPath {
 /// The hooks that are attached.
 pub struct Hooks {
     ebpf: Ebpf,
+    wire: Option<BtfTracePointLinkId>,
     attached: BTreeMap<u32, Attached>,
     path: TcPath,
 }
@@ -62,7 +65,16 @@ struct Attached {
     links: Vec<(&'static str, SchedClassifierLinkId)>,
 }
 
-/// Where a hook stands in its chain.
+/// Who else is in an uplink's egress chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Behind ours.
+    pub followers: Followers,
+    /// The chain's revision, where the kernel keeps one: it tells of a program that came and went.
+    pub revision: Option<u64>,
+}
+
+/// Whether programs run behind ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Followers {
     /// No program runs behind ours.
@@ -78,6 +90,7 @@ impl Hooks {
     pub fn new(ebpf: Ebpf, path: TcPath) -> Self {
         Self {
             ebpf,
+            wire: None,
             attached: BTreeMap::new(),
             path,
         }
@@ -101,9 +114,22 @@ impl Hooks {
 
     /// Attaches the wire hook, which looks at what the uplinks' hooks ask for.
     pub fn attach_wire(&mut self) -> anyhow::Result<()> {
-        program::<BtfTracePoint>(&mut self.ebpf, "wire")?
-            .attach()
-            .context("cannot attach to the tracepoint net_dev_queue")?;
+        if self.wire.is_none() {
+            let link = program::<BtfTracePoint>(&mut self.ebpf, "wire")?
+                .attach()
+                .context("cannot attach to the tracepoint net_dev_queue")?;
+            self.wire = Some(link);
+        }
+        Ok(())
+    }
+
+    /// Takes the wire hook off, which costs every packet of the machine something.
+    pub fn detach_wire(&mut self) -> anyhow::Result<()> {
+        if let Some(link) = self.wire.take() {
+            program::<BtfTracePoint>(&mut self.ebpf, "wire")?
+                .detach(link)
+                .context("cannot detach from the tracepoint net_dev_queue")?;
+        }
         Ok(())
     }
 
@@ -166,20 +192,33 @@ impl Hooks {
     }
 
     /// Programs that run behind ours at an uplink's egress: they may still translate.
-    pub fn followers(&mut self, index: u32, other_filters: bool) -> Followers {
-        let Some(attached) = self.attached.get(&index) else {
-            return Followers::Unknown;
+    pub fn standing(&self, index: u32, other_filters: bool) -> Standing {
+        let unknown = Standing {
+            followers: Followers::Unknown,
+            revision: None,
         };
-        if other_filters {
-            return Followers::Some;
+        if !self.attached.contains_key(&index) {
+            return unknown;
         }
+        let of = |others: bool| {
+            if others {
+                Followers::Some
+            } else {
+                Followers::None
+            }
+        };
         if self.path == TcPath::Netlink {
-            return Followers::None;
+            return Standing {
+                followers: of(other_filters),
+                revision: None,
+            };
         }
-        match SchedClassifier::query_tcx(&attached.interface, TcAttachType::Egress) {
-            Ok((_, programs)) if programs.len() <= 1 => Followers::None,
-            Ok(_) => Followers::Some,
-            Err(_) => Followers::Unknown,
+        let Ok(chain) = tcx_chain(index, BPF_TCX_EGRESS) else {
+            return unknown;
+        };
+        Standing {
+            followers: of(other_filters || chain.programs.len() > 1),
+            revision: Some(chain.revision),
         }
     }
 
@@ -203,7 +242,7 @@ impl Hooks {
                 } else {
                     TcAttachType::Ingress
                 };
-                if self.is_first(&interface, name, kind) {
+                if self.is_first(index, name, kind) {
                     continue;
                 }
                 // The kernel takes a program only once a chain, so the old link has to go first. The
@@ -259,8 +298,12 @@ impl Hooks {
         &mut self.ebpf
     }
 
-    fn is_first(&mut self, interface: &str, name: &'static str, kind: TcAttachType) -> bool {
-        let Ok((_, programs)) = SchedClassifier::query_tcx(interface, kind) else {
+    fn is_first(&self, index: u32, name: &'static str, kind: TcAttachType) -> bool {
+        let attach_type = match kind {
+            TcAttachType::Egress => BPF_TCX_EGRESS,
+            _ => BPF_TCX_INGRESS,
+        };
+        let Ok(chain) = tcx_chain(index, attach_type) else {
             return true;
         };
         let own = self
@@ -268,9 +311,7 @@ impl Hooks {
             .program(name)
             .and_then(|ours| ours.info().ok())
             .map(|info| info.id());
-        programs
-            .first()
-            .is_some_and(|first| Some(first.id()) == own)
+        chain.programs.first().copied() == own
     }
 
     fn attach_classifier(

@@ -49,6 +49,7 @@ pub struct Maps {
     sweep: Sweep,
     generation: u32,
     epoch: u32,
+    pair_at_uplink: bool,
     cpus: usize,
 }
 
@@ -100,6 +101,7 @@ impl Maps {
             sweep: Sweep::default(),
             generation: 0,
             epoch: 0,
+            pair_at_uplink: false,
             cpus: nr_cpus()
                 .map_err(|(_, error)| error)
                 .context("possible CPUs")?,
@@ -112,15 +114,26 @@ impl Maps {
         let closed = self.generation;
         self.generation = (closed + 1) % GENERATIONS;
         self.epoch = self.epoch.wrapping_add(1);
+        self.tell()?;
+        wait_for_programs();
+        Ok(closed as u8)
+    }
+
+    /// Says whether uplinks' egress hooks look at packets themselves or ask the wire hook.
+    pub fn pair_at_uplink(&mut self, at_uplink: bool) -> anyhow::Result<()> {
+        self.pair_at_uplink = at_uplink;
+        self.tell()
+    }
+
+    fn tell(&mut self) -> anyhow::Result<()> {
         let control = Control {
             generation: self.generation,
             epoch: self.epoch,
+            pair_at_uplink: u32::from(self.pair_at_uplink),
         };
         self.control
             .set(0, control, 0)
-            .context("cannot set the generation")?;
-        wait_for_programs();
-        Ok(closed as u8)
+            .context("cannot write the control record")
     }
 
     /// Reads and deletes a closed generation, and reads the wire flows.
@@ -228,6 +241,10 @@ where
     let mut found: HashMap<K, FlowRecord> = entries_of(flows, |key| generation_of(key) == closed)?
         .into_iter()
         .collect();
+    // A slot goes to a flow that has a record, and most nodes know one address family alone.
+    if found.is_empty() {
+        return Ok((found, 0));
+    }
     let orphans = add_front::<S>(&mut found, front, closed, cpus)?;
     Ok((found, orphans))
 }

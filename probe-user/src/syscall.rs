@@ -12,12 +12,18 @@ use std::{
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_DELETE_BATCH: libc::c_long = 27;
+/// `bpf_attach_type` of a tcx chain's ingress.
+pub const BPF_TCX_INGRESS: u32 = 46;
+/// And of its egress.
+pub const BPF_TCX_EGRESS: u32 = 47;
 const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
-/// Entries asked for in one call. A hash bucket that holds more than this is not to be expected;
-/// the kernel would answer ENOSPC.
-const BATCH: usize = 8192;
+/// Entries asked for in one call: few at first, since most maps are nearly empty and room for many
+/// costs a page fault each interval for every page of it, and more as a map turns out to be large.
+const FIRST_BATCH: usize = 256;
+const LARGEST_BATCH: usize = 8192;
 /// How long to wait where membarrier is refused (nohz_full kernels): far longer than a program
 /// can run.
 const GRACE: Duration = Duration::from_millis(100);
@@ -53,8 +59,9 @@ where
     let mut values: Vec<V> = Vec::new();
     let mut cursor = start.unwrap_or_default();
     let mut begun = start.is_some();
+    let mut batch = FIRST_BATCH;
     while keys.len() < limit {
-        let room = BATCH.min(limit - keys.len());
+        let room = batch.min(limit - keys.len());
         let known = keys.len();
         keys.resize(known + room, K::new_zeroed());
         values.resize((known + room) * value_copies, V::new_zeroed());
@@ -89,8 +96,14 @@ where
         match error {
             None => {}
             Some(error) if error.raw_os_error() == Some(libc::ENOENT) => break,
+            // A hash bucket holds more entries than there is room for: the same place again.
+            Some(error) if error.raw_os_error() == Some(libc::ENOSPC) && batch < LARGEST_BATCH => {
+                batch = LARGEST_BATCH;
+                continue;
+            }
             Some(error) => return Err(error),
         }
+        batch = (batch * 4).min(LARGEST_BATCH);
         cursor = next;
         begun = true;
     }
@@ -146,6 +159,67 @@ pub fn wait_for_programs() {
     if result != 0 || is_alone {
         std::thread::sleep(GRACE);
     }
+}
+
+/// A tcx chain of an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TcxChain {
+    /// Changes with every program that is put in or taken out.
+    pub revision: u64,
+    /// Ids of its programs, in the order in which they run.
+    pub programs: Vec<u32>,
+}
+
+/// Asks for a tcx chain (kernel 6.6), `attach_type` being [`BPF_TCX_INGRESS`] or [`BPF_TCX_EGRESS`].
+/// Ids are all it asks for: to open others' programs takes CAP_SYS_ADMIN, and this CAP_NET_ADMIN.
+pub fn tcx_chain(index: u32, attach_type: u32) -> io::Result<TcxChain> {
+    /// More programs than a chain can hold (BPF_MPROG_MAX, include/linux/bpf_mprog.h).
+    const ROOM: usize = 64;
+    #[repr(C)]
+    #[derive(IntoBytes, FromZeros, Immutable)]
+    struct QueryAttr {
+        target_ifindex: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        prog_ids: u64,
+        count: u32,
+        padding: u32,
+        prog_attach_flags: u64,
+        link_ids: u64,
+        link_attach_flags: u64,
+        revision: u64,
+    }
+    let mut programs = vec![0u32; ROOM];
+    let mut attr = QueryAttr {
+        target_ifindex: index,
+        attach_type,
+        prog_ids: programs.as_mut_ptr() as u64,
+        count: ROOM as u32,
+        ..QueryAttr::new_zeroed()
+    };
+    // SAFETY: `prog_ids` has room for `count` ids.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_QUERY,
+            &raw mut attr,
+            size_of::<QueryAttr>(),
+        )
+    };
+    if result != 0 {
+        let error = io::Error::last_os_error();
+        // No program was ever attached there.
+        return match error.raw_os_error() {
+            Some(libc::ENOENT) => Ok(TcxChain::default()),
+            _ => Err(error),
+        };
+    }
+    programs.truncate(attr.count as usize);
+    Ok(TcxChain {
+        revision: attr.revision,
+        programs,
+    })
 }
 
 /// `recursion_misses` of `struct bpf_prog_info` (kernel 5.12).

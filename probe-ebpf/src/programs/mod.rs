@@ -3,7 +3,9 @@
 pub mod account;
 pub mod atomic;
 pub mod buffer;
+pub mod here;
 pub mod http;
+pub mod look;
 pub mod loss;
 pub mod maps;
 pub mod pairing;

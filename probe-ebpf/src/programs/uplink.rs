@@ -15,8 +15,9 @@ use probe_ebpf::packet::{
 };
 
 use super::{
-    account::{Counted, Side, account, generation, is_sampled},
+    account::{Counted, Side, account, generation, is_sampled, settle},
     buffer::{Amount, Buffer, NON_IP, PARSED, headers as parse_headers, is_tunnel, is_tunnel_port},
+    here::{look_here, pairs_here},
     loss::{code, lose, report_overflow},
     pairing::remember,
     request::{Asking, ask, ask_once},
@@ -177,7 +178,11 @@ fn enter<const LINK: usize, const HOOK: u8, K: Asking>(
     let generation = generation();
     let Counted { buffers, looked } = account(&mut key, Side::Tc, generation, &amount);
     if HOOK == hook::UPLINK_EGRESS && (looked == 0 || flags & tcp_flags::EVENTS != 0) {
-        ask(buffer.skb, buffer.ifindex(), &key);
+        if !pairs_here() {
+            ask(buffer.skb, buffer.ifindex(), &key);
+        } else if look_here::<LINK>(buffer.skb, buffer.ifindex()) != 0 {
+            settle(&key);
+        }
     }
     if buffers == 0 {
         report_overflow(buffer.skb, buffer.ifindex(), u32::from(HOOK), generation);
@@ -202,7 +207,11 @@ fn uncommon<const LINK: usize, const HOOK: u8>(buffer: Buffer) -> i32 {
     // What follows is left to the caller, so that two deep stacks never stand on one another.
     if thorough::<LINK, HOOK>(buffer) != 0 {
         if HOOK == hook::UPLINK_EGRESS {
-            ask_once(buffer.skb, buffer.ifindex());
+            if pairs_here() {
+                look_here::<LINK>(buffer.skb, buffer.ifindex());
+            } else {
+                ask_once(buffer.skb, buffer.ifindex());
+            }
         } else {
             remember::<LINK>(buffer.skb, generation());
         }

@@ -5,33 +5,27 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::BPF_NOEXIST,
-    helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel_buf, generated::bpf_probe_read_kernel},
+    helpers::{bpf_probe_read_kernel_buf, generated::bpf_probe_read_kernel},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use probe_abi::{
-    loss::reason,
-    wire::{Before, Fingerprint, LOOKUPS_PER_EPOCH, WireKey, WireRecord, conntrack},
-};
+use probe_abi::{loss::reason, wire::Fingerprint};
 use probe_ebpf::{
     fingerprint::fingerprint,
     packet::{
         Headers, Load, QUICK4_LENGTH, QUICK4_TCP_DATA_OFFSET, QUICK4_TCP_LENGTH, QUICK6_LENGTH,
         QUICK6_TCP_DATA_OFFSET, QUICK6_TCP_LENGTH, Quick4, Quick6, Refused, parse, protocol,
-        tcp_flags,
     },
 };
 
 use super::{
-    buffer::{NON_IP, PARSED, UNPARSED, is_tunnel, jiffies},
+    account::generation,
+    buffer::{NON_IP, PARSED, UNPARSED, is_tunnel},
+    look::{Departing, look},
     loss::lose_pairing,
-    maps::{CONTROL, FINGERPRINTS, WIRE, parameter},
+    maps::parameter,
     request::{answer, last},
 };
-
-/// How far two CPUs' readings of the tick counter may be apart.
-const CLOCK_SLACK_TICKS: u32 = 8;
 
 /// The kernel's sk_buff, of which only addresses are taken at offsets found in BTF.
 #[derive(Clone, Copy)]
@@ -57,6 +51,26 @@ impl Load for Packet {
             bpf_probe_read_kernel_buf(self.start.add(offset as usize), &mut bytes).ok()?;
         }
         Some(bytes)
+    }
+}
+
+/// A packet that is handed to a driver.
+#[derive(Clone, Copy)]
+struct Queued {
+    skb: Skb,
+    packet: Packet,
+}
+
+impl Departing for Queued {
+    #[inline(always)]
+    fn print(self, headers: &Headers, out: &mut Fingerprint) -> u32 {
+        print_packet(self.packet.start, self.packet.linear, headers, out)
+    }
+
+    #[inline(always)]
+    fn conntrack_entry(self, offset: u32) -> u64 {
+        // SAFETY: the offset is that of an integer in the kernel's own description of the type.
+        unsafe { field(self.skb.0, offset) }
     }
 }
 
@@ -89,7 +103,16 @@ pub fn wire(ctx: BtfTracePointContext) -> i32 {
             start: start as *const u8,
             linear: (data + u64::from(length - outside)).wrapping_sub(start) as u32,
         };
-        if look(skb, ifindex, packet) {
+        let mut headers = Headers::default();
+        let is_settled = match read_headers(packet.start, packet.linear, &mut headers) {
+            PARSED if !is_tunnel(&headers) => look(Queued { skb, packet }, ifindex, &headers),
+            UNPARSED => {
+                lose_pairing(ifindex, u32::from(reason::IP_UNPARSED), generation());
+                false
+            }
+            _ => true,
+        };
+        if is_settled {
             answer(request);
         }
     }
@@ -105,47 +128,6 @@ pub fn wire(ctx: BtfTracePointContext) -> i32 {
 unsafe fn field<T: Copy>(at: *const u8, offset: u32) -> T {
     // SAFETY: the caller vouches for it.
     unsafe { core::ptr::read_volatile(at.add(offset as usize).cast()) }
-}
-
-/// Pairs one packet. True when no more of its flow's are needed in this generation.
-#[inline(always)]
-fn look(skb: Skb, ifindex: u32, packet: Packet) -> bool {
-    let mut headers = Headers::default();
-    match read_headers(packet.start, packet.linear, &mut headers) {
-        PARSED if !is_tunnel(&headers) => {}
-        UNPARSED => {
-            lose_pairing(ifindex, u32::from(reason::IP_UNPARSED), generation());
-            return false;
-        }
-        _ => return true,
-    }
-    let key = WireKey {
-        src: headers.src,
-        dst: headers.dst,
-        ifindex,
-        src_port: headers.src_port,
-        dst_port: headers.dst_port,
-        protocol: headers.protocol,
-        family: headers.family,
-        reserved: 0,
-    };
-    let now = jiffies();
-    let record = match WIRE.get_ptr_mut(key) {
-        Some(record) => record,
-        None => {
-            create(&key, now);
-            match WIRE.get_ptr_mut(key) {
-                Some(record) => record,
-                None => {
-                    lose_pairing(ifindex, u32::from(reason::PAIRING_OVERFLOW), generation());
-                    return false;
-                }
-            }
-        }
-    };
-    // SAFETY: the record is a live map value. Two CPUs that send packets of one flow at once may
-    // lose a count or a tick to each other; both would store the same pairing.
-    unsafe { advance(skb, packet, &headers, record, now) }
 }
 
 /// Headers of the common layouts from one read of the kernel's memory, all others by the parser.
@@ -206,197 +188,7 @@ fn parse_packet(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
 }
 
 #[inline(never)]
-fn create(key: &WireKey, now: u32) -> u32 {
-    let fresh = WireRecord {
-        // SAFETY: the helper takes nothing.
-        first_ns: unsafe { bpf_ktime_get_ns() },
-        first_jiffies: now,
-        ..WireRecord::default()
-    };
-    u32::from(WIRE.insert(key, fresh, u64::from(BPF_NOEXIST)).is_err())
-}
-
-#[inline(always)]
-unsafe fn advance(
-    skb: Skb,
-    packet: Packet,
-    headers: &Headers,
-    record: *mut WireRecord,
-    now: u32,
-) -> bool {
-    // SAFETY: the caller vouches for the record.
-    unsafe {
-        (*record).last_jiffies = now;
-        (*record).tcp_flags |= headers.tcp_flags;
-        let buffers = (*record).buffers + 1;
-        (*record).buffers = buffers;
-        let opening = headers.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN;
-        if opening && buffers > 1 {
-            // The port is used anew, or the SYN again: what was known is not to be relied on.
-            (*record).paired_after = 0;
-            (*record).conntrack = conntrack::ABSENT;
-            (*record).restarts += 1;
-            if (*record).tcp_flags & (tcp_flags::FIN | tcp_flags::RST) != 0 {
-                // Another connection took the port over.
-                (*record).tcp_flags = headers.tcp_flags;
-                (*record).first_ns = bpf_ktime_get_ns();
-                (*record).first_jiffies = now;
-            }
-        }
-        let is_paired = (*record).paired_after != 0;
-        if !may_look(record, is_paired) {
-            return true;
-        }
-        if !is_paired && (*record).conntrack != conntrack::DESCRIBES {
-            read_conntrack(skb, headers, record);
-        }
-        let mut print = Fingerprint::default();
-        if print_packet(packet.start, packet.linear, headers, &mut print) == 0 {
-            pair(&print, record, now, buffers);
-        }
-        (*record).paired_after != 0
-    }
-}
-
-/// Takes one of the epoch's look-ups. A flow that is paired gets one, so that a port which a NAT
-/// gave to another connection meanwhile shows.
-#[inline(always)]
-unsafe fn may_look(record: *mut WireRecord, is_paired: bool) -> bool {
-    let epoch = match CONTROL.get_ptr(0) {
-        // SAFETY: the control map's only element always exists.
-        Some(control) => unsafe { core::ptr::read_volatile(&raw const (*control).epoch) },
-        None => 0,
-    };
-    // SAFETY: the caller vouches for the record.
-    unsafe {
-        if (*record).epoch != epoch {
-            (*record).epoch = epoch;
-            (*record).lookups = 0;
-        }
-        let lookups = (*record).lookups + 1;
-        if lookups > LOOKUPS_PER_EPOCH || is_paired && lookups > 1 {
-            return false;
-        }
-        (*record).lookups = lookups;
-        if lookups == LOOKUPS_PER_EPOCH {
-            lose_pairing(0, u32::from(reason::PAIRING_MISSED), generation());
-        }
-    }
-    true
-}
-
-#[inline(never)]
 fn print_packet(start: *const u8, linear: u32, headers: &Headers, out: &mut Fingerprint) -> u32 {
     let found = fingerprint(&Packet { start, linear }, headers, linear, out);
     u32::from(!found)
-}
-
-#[inline(always)]
-unsafe fn pair(print: &Fingerprint, record: *mut WireRecord, now: u32, buffers: u64) {
-    let Some(known) = FINGERPRINTS.get_ptr(print) else {
-        return;
-    };
-    // SAFETY: as in `pairing::store`.
-    let before: Before = unsafe { *known };
-    // Another CPU may have stored it a tick after this one read the counter.
-    let age = now
-        .wrapping_sub(before.jiffies)
-        .wrapping_add(CLOCK_SLACK_TICKS);
-    if before.ambiguous != 0 || age > parameter!(FINGERPRINT_LIFE_TICKS) + CLOCK_SLACK_TICKS {
-        return;
-    }
-    // SAFETY: the caller vouches for the record.
-    unsafe {
-        if (*record).paired_after != 0 {
-            if (*record).before_src == before.src && (*record).before_src_port == before.src_port {
-                return;
-            }
-            // Another connection left as this one did: what was known ends here.
-            (*record).restarts += 1;
-            (*record).conntrack = conntrack::ABSENT;
-            (*record).first_ns = bpf_ktime_get_ns();
-            (*record).first_jiffies = now;
-        }
-        (*record).before_src = before.src;
-        (*record).before_src_port = before.src_port;
-        (*record).paired_after = buffers as u32;
-    }
-}
-
-/// A conntrack tuple as it lies in memory: `struct nf_conntrack_tuple`,
-/// include/net/netfilter/nf_conntrack_tuple.h.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct Tuple {
-    src: [u32; 4],
-    src_port: u16,
-    family: u16,
-    dst: [u32; 4],
-    dst_port: u16,
-    protocol: u8,
-    direction: u8,
-}
-
-/// Reads the packet's conntrack entry: the tuple of its own direction is the flow before NAT, and
-/// the other direction's, turned round, the flow after it. Only an entry whose second half is the
-/// packet as it leaves describes it; else another translation came later.
-#[inline(never)]
-unsafe fn read_conntrack(skb: Skb, headers: &Headers, record: *mut WireRecord) -> u32 {
-    let offset = parameter!(SKB_NFCT);
-    let original = parameter!(CT_TUPLE_ORIGINAL);
-    if offset == 0 || original == 0 {
-        return 0;
-    }
-    // SAFETY: `_nfct` is an integer to the verifier, and its target is read by a helper that
-    // faults safely.
-    unsafe {
-        let entry: u64 = field(skb.0, offset);
-        let is_reply = entry & 7 >= 3;
-        let entry = (entry & !7) as *const u8;
-        if entry.is_null() {
-            return 0;
-        }
-        let reply = parameter!(CT_TUPLE_REPLY);
-        let (own, other) = if is_reply {
-            (reply, original)
-        } else {
-            (original, reply)
-        };
-        let mut before = [0u8; size_of::<Tuple>()];
-        let mut after = [0u8; size_of::<Tuple>()];
-        if bpf_probe_read_kernel_buf(entry.add(own as usize), &mut before).is_err()
-            || bpf_probe_read_kernel_buf(entry.add(other as usize), &mut after).is_err()
-        {
-            return 0;
-        }
-        let before: Tuple = core::mem::transmute(before);
-        let after: Tuple = core::mem::transmute(after);
-        let describes = after.dst == headers.src
-            && after.src == headers.dst
-            && (after.dst_port == headers.src_port || headers.src_port == 0 || is_icmp(headers));
-        if !describes || before.protocol != headers.protocol {
-            (*record).conntrack = conntrack::CONTRADICTED;
-            return 0;
-        }
-        (*record).ct_src = before.src;
-        (*record).ct_dst = before.dst;
-        (*record).ct_src_port = before.src_port;
-        (*record).ct_dst_port = if is_icmp(headers) {
-            headers.dst_port
-        } else {
-            before.dst_port
-        };
-        (*record).conntrack = conntrack::DESCRIBES;
-        1
-    }
-}
-
-#[inline(always)]
-fn is_icmp(headers: &Headers) -> bool {
-    headers.protocol == protocol::ICMP || headers.protocol == protocol::ICMPV6
-}
-
-#[inline(always)]
-fn generation() -> u32 {
-    super::account::generation()
 }

@@ -35,6 +35,8 @@ pub struct Sources<'a> {
     pub fresh: &'a BTreeSet<u32>,
     /// Buffers at the wire, by interface index.
     pub wire_buffers: &'a HashMap<u32, u64>,
+    /// Flows at an uplink whose chain changed, counted as missed, by interface index.
+    pub doubted: &'a HashMap<u32, u64>,
     /// Disagreements between the witnesses, counted as ambiguous.
     pub disagreements: u64,
     /// Log records lost.
@@ -77,9 +79,10 @@ pub fn ledger_rows(
             row.counted.buffers = buffers as i64;
             row.pairing_overflow = loss(reason::PAIRING_OVERFLOW).buffers;
             row.map_entries = sources.wire_entries as i64;
+            row.pairing_missed = sources.doubted.get(&index).map_or(0, |&flows| flows as i64);
             if is_first_of(sources.hooks, code, index) {
                 // These happen before an interface is known: they stand with the first one.
-                row.pairing_missed = loss_anywhere(drained, reason::PAIRING_MISSED);
+                row.pairing_missed += loss_anywhere(drained, reason::PAIRING_MISSED);
                 row.pairing_ambiguous = loss_anywhere(drained, reason::PAIRING_AMBIGUOUS)
                     + sources.disagreements as i64;
                 row.pairing_overflow += loss_anywhere(drained, reason::FINGERPRINT_UNSTORED);

@@ -4,7 +4,7 @@
 //! is what the uplink's egress hook counted, which knows the flow by its addresses before NAT or
 //! after it, as the datapath has it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use probe_abi::{
     flow::{FlowKey4, FlowKey6, FlowRecord, hook},
@@ -45,13 +45,23 @@ pub struct WireRows {
     pub over: Vec<WireKey>,
     /// Buffers looked at in the interval, by interface index.
     pub buffers: HashMap<u32, u64>,
+    /// Flows at uplinks where a program may have translated packets after they were looked at, by
+    /// interface index: they are not paired.
+    pub doubted: HashMap<u32, u64>,
     /// Pairings in which fingerprint and conntrack name different sources.
     pub disagreements: u64,
 }
 
 impl WireLog {
-    /// Compares a reading of the map, taken at `now_ns`, with the last one.
-    pub fn advance(&mut self, interval: &Interval, now_ns: u64, drained: &Drained) -> WireRows {
+    /// Compares a reading of the map, taken at `now_ns`, with the last one. What left by the
+    /// interfaces in `doubtful` may have been translated since it was looked at.
+    pub fn advance(
+        &mut self,
+        interval: &Interval,
+        now_ns: u64,
+        drained: &Drained,
+        doubtful: &BTreeSet<u32>,
+    ) -> WireRows {
         let mut result = WireRows::default();
         let mut known = HashMap::with_capacity(drained.wire.len());
         for (key, record) in &drained.wire {
@@ -69,7 +79,13 @@ impl WireLog {
             *result.buffers.entry(key.ifindex).or_default() += sent;
             if is_active {
                 let amount = Amount::of(interval, flow, record, sent);
-                let row = snat_row(interval, key, record, amount);
+                let mut row = snat_row(interval, key, record, amount);
+                if doubtful.contains(&key.ifindex) {
+                    (row.pre, row.translated) = (None, None);
+                    (row.method, row.witness) = (Method::Unpaired, Witness::Absent);
+                    row.packets_until_paired = None;
+                    *result.doubted.entry(key.ifindex).or_default() += 1;
+                }
                 result.disagreements += u64::from(row.witness == Witness::Disagrees);
                 result.rows.push(row);
             }

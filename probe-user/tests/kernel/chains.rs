@@ -47,7 +47,7 @@ fn ours_is_first_of_a_tcx_chain_and_the_others_go_on() {
         attach_other(&mut before, LinkOrder::first());
         let mut ours = Programs::load(TcPath::Tcx);
         let index = ours.attach("near");
-        assert_eq!(ours.hooks.followers(index, false), Followers::Some);
+        assert_eq!(ours.hooks.standing(index, false).followers, Followers::Some);
         attach_other(&mut after, LinkOrder::last());
         let order = [id(&mut ours), id(&mut before), id(&mut after)];
         assert_eq!(chain(), order);
@@ -78,7 +78,7 @@ fn ours_comes_back_to_the_head_when_another_goes_before_it() {
     in_namespace(|| {
         let mut ours = Programs::load(TcPath::Tcx);
         let index = ours.attach("near");
-        assert_eq!(ours.hooks.followers(index, false), Followers::None);
+        assert_eq!(ours.hooks.standing(index, false).followers, Followers::None);
         let mut other = Programs::load(TcPath::Tcx);
         attach_other(&mut other, LinkOrder::first());
         send(50);
@@ -91,7 +91,7 @@ fn ours_comes_back_to_the_head_when_another_goes_before_it() {
                 .expect("the chain's order")
                 .is_empty()
         );
-        assert_eq!(ours.hooks.followers(index, false), Followers::Some);
+        assert_eq!(ours.hooks.standing(index, false).followers, Followers::Some);
         send(50);
         assert_eq!([ours.counted(), other.counted()], [100; 2]);
         let hooks = ours.hooks.attached().len();
@@ -121,8 +121,8 @@ fn below_tcx_ours_is_the_first_filter_and_nothing_else_is_touched() {
             filters("egress")
         );
         assert!(filters("egress").find("pref 1 ") < filters("egress").find("pref 5 "));
-        assert_eq!(ours.hooks.followers(index, true), Followers::Some);
-        assert_eq!(ours.hooks.followers(index, false), Followers::None);
+        assert_eq!(ours.hooks.standing(index, true).followers, Followers::Some);
+        assert_eq!(ours.hooks.standing(index, false).followers, Followers::None);
         assert!(ours.hooks.keep_first().expect("nothing to do").is_empty());
         send(100);
         assert_eq!(ours.counted(), 100);

@@ -117,6 +117,7 @@ fn what_could_not_be_followed_stands_with_the_pods_egress() {
         hooks: &[(hook::POD_EGRESS, 0), (hook::POD_INGRESS, 0)],
         fresh: &BTreeSet::new(),
         wire_buffers: &HashMap::new(),
+        doubted: &HashMap::new(),
         disagreements: 0,
         ring_drops: 0,
         misses: &HashMap::new(),

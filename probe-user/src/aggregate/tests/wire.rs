@@ -1,5 +1,7 @@
 //! Wire flows from reading to reading: active ones make rows, those that are over are deleted.
 
+use std::collections::BTreeSet;
+
 use probe_abi::{
     flow::{FlowKey4, FlowRecord, hook},
     wire::{WireKey, WireRecord, conntrack},
@@ -75,7 +77,12 @@ fn read(log: &mut WireLog, seconds: u64, flows: &[(WireKey, WireRecord)]) -> Wir
         wire: flows.to_vec(),
         ..Drained::default()
     };
-    log.advance(&interval(), START_NS + seconds * SECOND, &drained)
+    log.advance(
+        &interval(),
+        START_NS + seconds * SECOND,
+        &drained,
+        &BTreeSet::new(),
+    )
 }
 
 /// What the uplink counted of a flow with that source, in generation 1.
@@ -320,7 +327,7 @@ fn amounts_are_the_uplinks_by_the_addresses_that_it_saw() {
             flows4: [flow].into(),
             ..Drained::default()
         };
-        let rows = WireLog::default().advance(&interval(), START_NS, &drained);
+        let rows = WireLog::default().advance(&interval(), START_NS, &drained, &BTreeSet::new());
         let row = &rows.rows[0];
         (row.packets, row.buffers, row.last_seen_us)
     };
@@ -380,7 +387,7 @@ fn a_packet_between_flip_and_reading_belongs_to_the_next_interval() {
         flows4: [counted(key().src, key().src_port)].into(),
         ..Drained::default()
     };
-    let rows = log.advance(&interval(), START_NS, &drained);
+    let rows = log.advance(&interval(), START_NS, &drained, &BTreeSet::new());
     assert_eq!(
         rows.rows.len(),
         1,
@@ -388,4 +395,33 @@ fn a_packet_between_flip_and_reading_belongs_to_the_next_interval() {
     );
     let rows = read(&mut log, 2, &early);
     assert_eq!(rows.rows.len(), 1);
+}
+
+/// A program came in behind a hook that looked at packets itself: who they were on the wire is not
+/// known, and that they were sent is.
+#[test]
+fn flows_of_a_chain_that_changed_are_not_paired() {
+    let drained = Drained {
+        wire: vec![(key(), described(record(5, 125)))],
+        ..Drained::default()
+    };
+    let advance = |doubtful: u32| {
+        let doubtful = BTreeSet::from([doubtful]);
+        WireLog::default().advance(&interval(), START_NS, &drained, &doubtful)
+    };
+    let sure = advance(3);
+    assert_eq!(sure.rows[0].method, Method::Fingerprint);
+    assert!(sure.doubted.is_empty());
+    let doubted = advance(2);
+    let row = &doubted.rows[0];
+    assert_eq!(
+        (row.method, row.witness),
+        (Method::Unpaired, Witness::Absent)
+    );
+    assert_eq!(
+        (&row.pre, row.translated, row.packets_until_paired),
+        (&None, None, None)
+    );
+    assert_eq!(row.packets, sure.rows[0].packets);
+    assert_eq!(doubted.doubted, [(2, 1)].into());
 }
