@@ -1,5 +1,7 @@
 //! Real iperf3 between a pod and the outside host, and its record in a dataset.
 
+mod pairs;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
@@ -11,10 +13,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use trace_schema::manifest::RunManifest;
 
+pub use pairs::{IperfPairs, PairsRun};
+
 use crate::cluster::Lab;
 use crate::error::LabError;
 use crate::load::first_line;
-use crate::place::ended_badly;
+use crate::place::{Process, ended_badly};
 use crate::recorder::now_us;
 use crate::topology::Family;
 
@@ -89,38 +93,8 @@ pub struct IperfRun {
 impl Lab {
     /// Runs iperf3 from a pod to the outside host.
     pub fn iperf3(&self, options: &IperfOptions) -> Result<IperfRun, LabError> {
-        let port = options.port.to_string();
-        let outside = self.outside();
-        let mut command = outside.command("iperf3")?;
-        command.args(["--server", "--one-off", "--port", &port]);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut server = outside.spawn("iperf3", command)?;
-        wait_for_listener("the iperf3 server", server.id(), options.port)?;
-
-        let address = self.outside_address().of(options.family);
-        let seconds = options.seconds.to_string();
-        let mut arguments: Vec<String> = [
-            "--client",
-            &address.to_string(),
-            "--port",
-            &port,
-            "--time",
-            &seconds,
-            "--json",
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        if let IperfProtocol::Udp { rate_mbit } = options.protocol {
-            arguments.extend([
-                "--udp".to_owned(),
-                "--bitrate".to_owned(),
-                format!("{rate_mbit}M"),
-            ]);
-        }
-        arguments.extend(options.arguments.iter().cloned());
+        let mut server = self.iperf3_server(options.port)?;
+        let arguments = options.client_arguments(self, options.port);
         let start_us = now_us();
         let output = self.pod(&options.pod).run("iperf3", &arguments)?;
         let end_us = now_us();
@@ -129,7 +103,7 @@ impl Lab {
         let run = IperfRun {
             options: options.clone(),
             client_pod: self.qualified_name(&options.pod),
-            server: address,
+            server: self.outside_address().of(options.family),
             start_us,
             end_us,
             output: text,
@@ -139,6 +113,37 @@ impl Lab {
             return Err(ended_badly(what, output.status, output.stdout.as_slice()));
         }
         run.json().map(|_| run)
+    }
+
+    /// A server on the outside host that ends with its first client.
+    fn iperf3_server(&self, port: u16) -> Result<Process, LabError> {
+        let outside = self.outside();
+        let mut command = outside.command("iperf3")?;
+        command.args(["--server", "--one-off", "--port", &port.to_string()]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let server = outside.spawn("iperf3", command)?;
+        wait_for_listener("the iperf3 server", server.id(), port)?;
+        Ok(server)
+    }
+}
+
+impl IperfOptions {
+    /// What the client is started with, to a server at this port.
+    fn client_arguments(&self, lab: &Lab, port: u16) -> Vec<String> {
+        let address = lab.outside_address().of(self.family).to_string();
+        let (port, seconds) = (port.to_string(), self.seconds.to_string());
+        let mut arguments = vec!["--client", &address, "--port", &port];
+        arguments.extend(["--time", &seconds, "--json"]);
+        let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+        if let IperfProtocol::Udp { rate_mbit } = self.protocol {
+            arguments.extend(["--udp", "--bitrate"].map(str::to_owned));
+            arguments.push(format!("{rate_mbit}M"));
+        }
+        arguments.extend(self.arguments.iter().cloned());
+        arguments
     }
 }
 
@@ -176,7 +181,6 @@ impl IperfRun {
             fs::copy(peers, &path).map_err(LabError::file("write", &path))?;
             files.insert("peers.tsv".to_owned(), "peers-tsv".to_owned());
         }
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let manifest = RunManifest {
             campaign: "lab".to_owned(),
             case: case.to_owned(),
@@ -185,18 +189,38 @@ impl IperfRun {
             server_address: Some(self.server.to_string()),
             server_port: Some(self.options.port),
             files,
-            versions: BTreeMap::from([(
-                "weighbridge".to_owned(),
-                env!("CARGO_PKG_VERSION").to_owned(),
-            )]),
-            kernel: kernel.trim().to_owned(),
+            versions: BTreeMap::from([own_version()]),
+            kernel: kernel(),
             ..RunManifest::new(id, "iperf3", (self.start_us, self.end_us))
         };
-        let path = folder.join("manifest.json");
-        let text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
-        fs::write(&path, text).map_err(LabError::file("write", &path))?;
+        write_manifest(&manifest, &folder)?;
         Ok(folder)
     }
+}
+
+/// Writes a run's manifest into its folder.
+pub(crate) fn write_manifest(manifest: &RunManifest, folder: &Path) -> Result<(), LabError> {
+    manifest.write(folder).map_err(|source| LabError::Output {
+        what: "the run's manifest".to_owned(),
+        message: match std::error::Error::source(&source) {
+            Some(cause) => format!("{source}: {cause}"),
+            None => source.to_string(),
+        },
+    })
+}
+
+/// The version of weighbridge, as manifests name it.
+pub(crate) fn own_version() -> (String, String) {
+    (
+        "weighbridge".to_owned(),
+        env!("CARGO_PKG_VERSION").to_owned(),
+    )
+}
+
+/// `uname -r`.
+pub(crate) fn kernel() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().to_owned()
 }
 
 /// The version that iperf3 prints.

@@ -39,9 +39,10 @@ pub use ingress::{
     IngressReport, IngressScenario, K6Options, K6Process, K6Run, K6Script, Mirror, Probed, Prober,
     Retry, Route, UnknownIngressFault, Upstream,
 };
-pub use iperf3::{IperfOptions, IperfProtocol, IperfRun, iperf3_version};
+pub use iperf3::{IperfOptions, IperfPairs, IperfProtocol, IperfRun, PairsRun, iperf3_version};
 pub use load::{ConnectionLog, Connections, LoadServer, SeenConnection, SentConnection};
 pub use namespace::Namespace;
+pub use ownership::Interruption;
 pub use place::{Place, Process};
 pub use probes::{ProbeOptions, Probes};
 pub use scenario::{Fault, ScenarioOptions, ScenarioReport, UnknownFault};

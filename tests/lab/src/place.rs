@@ -4,6 +4,7 @@
 //! leaves no load behind.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::cgroups;
 use crate::command::{one_line, spawn_error};
 use crate::error::LabError;
 use crate::namespace::Namespace;
+use crate::ownership::signals_are_awaited;
 use crate::state::PlaceState;
 
 /// A pod, a node or the outside host, as a place to run things.
@@ -94,6 +96,9 @@ impl Place {
 
     /// Starts a command made by [`Place::command`].
     pub fn spawn(&self, what: &str, mut command: Command) -> Result<Process, LabError> {
+        if signals_are_awaited() {
+            command.process_group(0);
+        }
         let child = command
             .spawn()
             .map_err(|source| spawn_error(&command, &source))?;

@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use trace_schema::manifest::RunManifest;
 
 use super::route::DataPlane;
@@ -15,6 +16,7 @@ use super::{CLIENT, Ingress};
 use crate::command::one_line;
 use crate::error::LabError;
 use crate::identity::random_hex;
+use crate::iperf3::{kernel, own_version, write_manifest};
 use crate::load::first_line;
 use crate::place::{Process, ended_badly};
 use crate::recorder::now_us;
@@ -100,6 +102,7 @@ pub struct K6Run {
     pub end_us: i64,
     /// Folder with k6's files; it goes with the lab.
     pub folder: PathBuf,
+    failure: Option<(ExitStatus, String)>,
     data_plane: DataPlane,
     k6: PathBuf,
     envoy: PathBuf,
@@ -170,16 +173,34 @@ impl Ingress {
 }
 
 impl K6Process {
-    /// Waits for the end and gathers what there is to know of the run.
-    pub fn finish(mut self, ingress: &Ingress) -> Result<K6Run, LabError> {
+    /// Whether it has not yet ended.
+    pub fn is_running(&mut self) -> Result<bool, LabError> {
+        Ok(self.process.try_wait()?.is_none())
+    }
+
+    /// Asks it to write what it has and to end.
+    pub fn interrupt(&mut self) -> Result<(), LabError> {
+        self.process.signal(Signal::SIGINT)
+    }
+
+    /// Waits for a good end and gathers what there is to know of the run.
+    pub fn finish(self, ingress: &Ingress) -> Result<K6Run, LabError> {
+        let run = self.gather(ingress)?;
+        match &run.failure {
+            None => Ok(run),
+            Some((status, said)) => Err(ended_badly("k6".to_owned(), *status, said.as_bytes())),
+        }
+    }
+
+    /// Waits for the end, good or bad, and gathers what there is to know of the run.
+    pub fn gather(mut self, ingress: &Ingress) -> Result<K6Run, LabError> {
         let limit = self.options.duration * 3 + Duration::from_secs(90);
         let status = self.process.wait(limit)?;
         let end_us = now_us();
-        if !status.success() {
+        let failure = (!status.success()).then(|| {
             let log = fs::read(self.folder.join("k6.log")).unwrap_or_default();
-            let said = one_line(&log);
-            return Err(ended_badly("k6".to_owned(), status, said.as_bytes()));
-        }
+            (status, one_line(&log))
+        });
         ingress.settle();
         let (log, written) = &self.access_log;
         let mut file = File::open(log).map_err(LabError::file("open", log))?;
@@ -192,6 +213,7 @@ impl K6Process {
         let config = ingress.config();
         let (server, port) = ingress.listener();
         Ok(K6Run {
+            failure,
             client_pod: ingress.lab().qualified_name(CLIENT),
             server,
             port,
@@ -235,48 +257,52 @@ impl K6Run {
         })
     }
 
+    /// How it failed, one line; none where it ended well.
+    pub fn failure(&self) -> Option<String> {
+        let (status, said) = self.failure.as_ref()?;
+        Some(format!("k6 ended with {status}: {said}"))
+    }
+
     /// Writes `runs/<id>/` below a dataset's root: the manifest, k6's files and the gateway's
     /// access log of the run.
     pub fn write(&self, dataset: &Path, id: &str, case: &str) -> Result<PathBuf, LabError> {
-        let folder = dataset.join("runs").join(id);
+        let manifest = RunManifest {
+            campaign: "lab".to_owned(),
+            case: case.to_owned(),
+            ..RunManifest::new(id, "k6", (self.start_us, self.end_us))
+        };
+        self.write_as(dataset, manifest)
+    }
+
+    /// As [`K6Run::write`], with a manifest that what the run itself tells is put into.
+    pub fn write_as(&self, dataset: &Path, manifest: RunManifest) -> Result<PathBuf, LabError> {
+        let folder = dataset.join("runs").join(&manifest.id);
         fs::create_dir_all(&folder).map_err(LabError::file("create", &folder))?;
-        let mut files = BTreeMap::new();
+        let mut manifest = RunManifest {
+            start_us: self.start_us,
+            end_us: self.end_us,
+            tool_version: first_line(&self.k6.display().to_string(), "version")?,
+            client_pod: Some(self.client_pod.clone()),
+            server_address: Some(self.server.to_string()),
+            server_port: Some(self.port),
+            kernel: kernel(),
+            ..manifest
+        };
         for (name, kind) in FILES.into_iter().chain([ACCESS_LOG]) {
             let from = self.folder.join(name);
             if from.exists() {
                 let to = folder.join(name);
                 fs::copy(&from, &to).map_err(LabError::file("write", to))?;
-                files.insert(name.to_owned(), kind.to_owned());
+                manifest.files.insert(name.to_owned(), kind.to_owned());
             }
         }
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let manifest = RunManifest {
-            campaign: "lab".to_owned(),
-            case: case.to_owned(),
-            tool_version: first_line(&self.k6.display().to_string(), "version")?,
-            client_pod: Some(self.client_pod.clone()),
-            server_address: Some(self.server.to_string()),
-            server_port: Some(self.port),
-            files,
-            versions: BTreeMap::from([
-                (
-                    "weighbridge".to_owned(),
-                    env!("CARGO_PKG_VERSION").to_owned(),
-                ),
-                (
-                    self.data_plane.name().to_owned(),
-                    match self.data_plane {
-                        DataPlane::Nginx => nginx_version()?,
-                        DataPlane::Envoy => envoy_version(&self.envoy)?,
-                    },
-                ),
-            ]),
-            kernel: kernel.trim().to_owned(),
-            ..RunManifest::new(id, "k6", (self.start_us, self.end_us))
+        let version = match self.data_plane {
+            DataPlane::Nginx => nginx_version()?,
+            DataPlane::Envoy => envoy_version(&self.envoy)?,
         };
-        let path = folder.join(RunManifest::FILE_NAME);
-        let text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
-        fs::write(&path, text).map_err(LabError::file("write", &path))?;
+        let data_plane = (self.data_plane.name().to_owned(), version);
+        manifest.versions.extend([own_version(), data_plane]);
+        write_manifest(&manifest, &folder)?;
         Ok(folder)
     }
 }
