@@ -43,6 +43,10 @@ pub struct Iperf3Result {
     pub transfers: Vec<Transfer>,
     /// Reports during the run, omitted ones too.
     pub intervals: Vec<Interval>,
+    /// Processor time of this end's iperf3 by the time of the test, percent of one CPU.
+    pub own_cpu_percent: Option<f64>,
+    /// The same of the other end, as it says; absent where it did not report.
+    pub other_cpu_percent: Option<f64>,
     /// How the run ended.
     pub status: Status,
 }

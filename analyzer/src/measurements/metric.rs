@@ -63,14 +63,14 @@ pub enum Quantity {
     CpuNsPerByte,
     /// A backend's part of the responses.
     SplitShare,
+    /// The part that it was due.
+    SplitDue,
     /// Distance of the shares from their reference over the whole run.
     SplitDistance,
-    /// That distance ÷ what a perfect splitter shows on average.
+    /// What a perfect splitter shows on average with as many responses.
+    SplitExpectedDistance,
+    /// The distance ÷ the expected one.
     SplitDistanceRatio,
-    /// Mean over the windows of the distance from the reference.
-    SplitWindowDistance,
-    /// Connections that got a verdict.
-    EgressConnections,
 }
 
 /// A quantity, of the whole run or of a part.
@@ -183,10 +183,10 @@ const ENTRIES: &[Entry] = &[
     entry(Quantity::CpuNsPerPacket, "cpu_ns_per_packet", "processor time per packet", Unit::CpuNsPerPacket, false),
     entry(Quantity::CpuNsPerByte, "cpu_ns_per_byte", "processor time per byte", Unit::CpuNsPerByte, false),
     entry(Quantity::SplitShare, "split_share", "share of the responses", Unit::Share, false),
+    entry(Quantity::SplitDue, "split_due", "share that was due", Unit::Share, false),
     entry(Quantity::SplitDistance, "split_distance", "distance to the reference", Unit::Share, true),
+    entry(Quantity::SplitExpectedDistance, "split_expected_distance", "expected distance of a perfect splitter", Unit::Share, false),
     entry(Quantity::SplitDistanceRatio, "split_distance_ratio", "distance to the reference over the expected one", Unit::Ratio, false),
-    entry(Quantity::SplitWindowDistance, "split_window_distance", "mean distance of windows to the reference", Unit::Share, false),
-    entry(Quantity::EgressConnections, "egress_connections", "connections", Unit::Count, false),
 ];
 
 /// A name that is no metric's. Prints as one line.
@@ -343,7 +343,7 @@ mod tests {
         let listed: Vec<Quantity> = Quantity::all().collect();
         let ordered: BTreeSet<Quantity> = listed.iter().copied().collect();
         assert_eq!(listed, ordered.into_iter().collect::<Vec<_>>());
-        assert_eq!(listed.len(), Quantity::EgressConnections as usize + 1);
+        assert_eq!(listed.len(), Quantity::SplitDistanceRatio as usize + 1);
         let names: BTreeSet<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
         assert_eq!(names.len(), listed.len());
     }

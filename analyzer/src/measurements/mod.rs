@@ -6,13 +6,23 @@
 //! 0. Each number says from which files it was made and by what, so that it can be made again. Failed
 //! runs are listed, and no statistic uses them.
 
+mod iperf3;
+mod k6;
+mod machine;
 mod metric;
+mod series;
+mod split;
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
 
 use serde::Serialize;
 use trace_schema::manifest::{RunManifest, RunOutcome};
 
+use crate::input::manifest::Run;
+use crate::input::traces::{Dataset, DatasetError};
+use crate::objects::History;
 use crate::stats::Interval;
 use crate::verdict::Moment;
 
@@ -105,7 +115,7 @@ pub struct Series {
 /// A value at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Point {
-    /// End of the interval that the value is of.
+    /// End of the interval that the value is of; start of a window of shares.
     pub at: Moment,
     /// The value.
     pub value: f64,
@@ -129,6 +139,43 @@ pub struct WithinRun {
     pub interval: Option<Interval>,
     /// Independent values that would say as much; absent where none differs.
     pub effective: Option<f64>,
+}
+
+/// What measurements are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The runs.
+    pub runs: &'a [Run],
+    /// The tables; absent where the dataset has runs alone.
+    pub dataset: Option<&'a Dataset>,
+    /// The objects that tell pods and routes.
+    pub history: &'a History,
+}
+
+impl Measurements {
+    /// Reads what every run measured, each file and table once a run at most.
+    ///
+    /// A tool's file that cannot be read makes its numbers absent, with the refusal as the reason; a
+    /// table that cannot be read is an error, since it concerns all runs.
+    pub fn read(sources: &Sources<'_>) -> Result<Self, DatasetError> {
+        let mut runs: Vec<RunMeasurements> = sources
+            .runs
+            .iter()
+            .map(|run| RunMeasurements::of(&run.manifest))
+            .collect();
+        let mut notes = Vec::new();
+        for (run, into) in sources.runs.iter().zip(&mut runs) {
+            if into.counts() {
+                iperf3::measure(run, into);
+                k6::measure(run, into);
+            }
+        }
+        if let Some(dataset) = sources.dataset {
+            notes.extend(machine::measure(dataset, sources.history, &mut runs)?);
+            split::measure(dataset, sources.history, &mut runs)?;
+        }
+        Ok(Self { runs, notes })
+    }
 }
 
 impl RunMeasurements {
@@ -200,4 +247,21 @@ fn as_list<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(measured.values())
+}
+
+/// A file of a run, below the dataset.
+fn shown(run: &Run, path: &Path) -> String {
+    let relative = path.strip_prefix(&run.folder).unwrap_or(path);
+    format!("runs/{}/{}", run.manifest.id, relative.display())
+}
+
+/// An error and its sources in one line.
+fn one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        line = format!("{line}: {error}");
+        source = error.source();
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -13,7 +13,7 @@ pub mod effect;
 pub mod holm;
 pub mod mean;
 pub mod multinomial;
-mod order;
+pub mod order;
 pub mod outlier;
 pub mod permutation;
 pub mod proportion;

@@ -1,6 +1,16 @@
 //! Order statistics: samples sorted, their median and quantiles. Refuses samples that hold NaN or
 //! an infinity, which have no order or no mean.
 
+use super::is_probability;
+
+/// The quantile of a sample, linear between order statistics (type 7 of Hyndman and Fan 1996).
+///
+/// `None` where the sample is empty or not finite, or the probability is none.
+pub fn sample_quantile(sample: &[f64], probability: f64) -> Option<f64> {
+    let values = sorted(sample)?;
+    is_probability(probability).then(|| quantile(&values, probability))
+}
+
 /// The sample in rising order; `None` where it is empty or holds what is not finite.
 pub(super) fn sorted(sample: &[f64]) -> Option<Vec<f64>> {
     if sample.is_empty() || !sample.iter().all(|value| value.is_finite()) {

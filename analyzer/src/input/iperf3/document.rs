@@ -105,6 +105,13 @@ pub(super) struct End {
     pub(super) sum_bidir_reverse: Option<Figures>,
     pub(super) sum_sent_bidir_reverse: Option<Figures>,
     pub(super) sum_received_bidir_reverse: Option<Figures>,
+    pub(super) cpu_utilization_percent: Option<CpuUse>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct CpuUse {
+    pub(super) host_total: Option<f64>,
+    pub(super) remote_total: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

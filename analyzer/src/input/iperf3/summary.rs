@@ -55,6 +55,16 @@ pub(super) fn summarize(document: Document) -> Iperf3Result {
         omitted_seconds: test.and_then(|test| test.omit).unwrap_or_default(),
         streams: context.streams(&end),
         transfers: context.transfers(&end),
+        own_cpu_percent: end
+            .cpu_utilization_percent
+            .as_ref()
+            .and_then(|cpu| cpu.host_total),
+        // An end that never heard from the other one prints 0.
+        other_cpu_percent: end
+            .cpu_utilization_percent
+            .as_ref()
+            .and_then(|cpu| cpu.remote_total)
+            .filter(|&percent| percent > 0.0),
         intervals,
         status,
     }
