@@ -26,6 +26,8 @@ pub enum Command {
     Egress(EgressArgs),
     /// Say whether backends get the shares that Gateway API routes give them.
     Split(SplitArgs),
+    /// Say what the traffic costs: processor time, cycles and memory, by part, packet and byte.
+    Cost(CostArgs),
     /// Say what a dataset holds and whether its books balance.
     Inspect(InspectArgs),
 }
@@ -131,6 +133,32 @@ pub enum SplitReference {
     Spec,
 }
 
+/// Arguments of `weighbridge cost`.
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// Folder of the dataset.
+    #[arg(long, value_name = "DIR")]
+    pub dataset: PathBuf,
+    /// Kubernetes objects as YAML or JSON files, beside those of the dataset.
+    #[arg(long, value_name = "DIR")]
+    pub objects: Option<PathBuf>,
+    /// Only this load run; may be given several times.
+    #[arg(long = "run", value_name = "ID")]
+    pub runs: Vec<String>,
+    /// Only the runs of this case; may be given several times.
+    #[arg(long = "case", value_name = "NAME")]
+    pub cases: Vec<String>,
+    /// Only what was at or after this time (RFC 3339).
+    #[arg(long, value_name = "TIME", value_parser = read_time)]
+    pub from: Option<Moment>,
+    /// Only what was at or before this time (RFC 3339).
+    #[arg(long, visible_alias = "until", value_name = "TIME", value_parser = read_time)]
+    pub to: Option<Moment>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
+    pub format: InspectFormat,
+}
+
 /// Arguments of `weighbridge inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
@@ -153,7 +181,7 @@ pub enum ReportFormat {
     Junit,
 }
 
-/// How `inspect` prints.
+/// How `cost` and `inspect` print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InspectFormat {
     /// For people.

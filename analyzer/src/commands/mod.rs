@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use crate::cli::{Cli, Command};
 
+mod cost;
 mod egress;
 mod inspect;
 pub mod loads;
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Egress(args) => egress::run(&args),
         Command::Split(args) => split::run(&args),
+        Command::Cost(args) => cost::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Only here does the analyzer touch files; everything behind takes rows and returns findings.
 
+pub mod cost;
 pub mod inspection;
 pub mod iperf3;
 pub mod k6;

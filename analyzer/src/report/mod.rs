@@ -3,6 +3,7 @@
 //! Nothing here judges or sums; it only chooses words and columns. No output carries the time at
 //! which it was made, so that the same input gives the same bytes.
 
+pub mod cost;
 pub mod inspection;
 pub mod json;
 pub mod junit;

@@ -38,8 +38,9 @@ pub use losses::ResponseLoss;
 pub use observed::ResponseError;
 pub use report::*;
 
+pub(crate) use topology::{Asker, Topology};
+
 use observed::Observed;
-use topology::Topology;
 
 /// What to look at and how.
 #[derive(Clone, Debug, PartialEq)]

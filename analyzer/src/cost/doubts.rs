@@ -1,0 +1,198 @@
+//! What the numbers are worth: reasons for which a run is inconclusive, and notes for its reader.
+//!
+//! A loss is a reason only where it could change a number by more than the tolerance; it is listed
+//! either way.
+
+use trace_schema::ledger::Vantage;
+
+use super::machine::{Kernel, watched};
+use super::report::{CostLoss, CycleBasis, RunCost};
+use super::tally::RunTally;
+use super::{ENOUGH_INTERVALS, TOLERANCE};
+use crate::verdict::{Outcome, vantage_name};
+
+/// Adds to a run's report why it is not sure, and what to know.
+pub(super) fn weigh(
+    report: &mut RunCost,
+    run: &RunTally,
+    kernels: &[Kernel],
+    charged_twice: Option<&(String, String)>,
+) {
+    let mut because = Vec::new();
+    if report.charged.cpu_ns == 0 {
+        because.push(
+            "no processor time was recorded in this time: run the probe with --cpu on".to_owned(),
+        );
+    }
+    if let Some((one, other)) = charged_twice {
+        because.push(format!(
+            "nodes {one} and {other} share a kernel and both charge the same cgroups, which counts them twice: give each probe its own node's cgroup root"
+        ));
+    }
+    coverage(run, kernels, &mut because);
+    for books in &report.books {
+        if let Some(residual) = books
+            .residual_share
+            .filter(|residual| residual.abs() > TOLERANCE)
+        {
+            because.push(format!(
+                "the books of node {}'s processor time are off by {:.1} %",
+                books.node,
+                residual * 100.0
+            ));
+        }
+    }
+    let losses = report.losses.iter();
+    because.extend(losses.filter_map(|loss| reason_of(loss, run, report)));
+    if !because.is_empty() {
+        report.result = Outcome::Inconclusive;
+    }
+    report.inconclusive_because = because;
+    report.notes = notes(report, run, kernels);
+}
+
+/// What readers of any of the runs should know, each once.
+pub(super) fn notes_of_all(runs: &[RunCost], basis: CycleBasis) -> Vec<String> {
+    let mut notes = Vec::new();
+    match basis {
+        CycleBasis::Hardware => {}
+        CycleBasis::Reference => notes.push(
+            "cycles are reference cycles: CPU time × the rate of the time-stamp counter, not the processor's own cycles".to_owned(),
+        ),
+        CycleBasis::Software => notes.push(
+            "cycles are a software event's count in the place of cycles: a test of the probe, no measure of cost".to_owned(),
+        ),
+        CycleBasis::None => notes.push("no cycles were counted: costs are CPU time".to_owned()),
+        CycleBasis::Mixed => notes.push(
+            "sources of cycles differ: they are not added up, and costs are CPU time".to_owned(),
+        ),
+    }
+    let mut before: Option<&RunCost> = None;
+    for run in runs {
+        if let Some(earlier) = before.filter(|earlier| run.from.0 < earlier.to.0) {
+            notes.push(format!(
+                "runs {} and {} overlap: each is charged all of that time",
+                earlier.run, run.run
+            ));
+        }
+        let later = |earlier: &RunCost| earlier.to.0 <= run.to.0;
+        if before.is_none_or(later) {
+            before = Some(run);
+        }
+    }
+    notes
+}
+
+fn coverage(run: &RunTally, kernels: &[Kernel], because: &mut Vec<String>) {
+    let mut fewest = f64::INFINITY;
+    for (place, node) in &run.nodes {
+        if node.watched.is_empty() {
+            continue;
+        }
+        let (covered, intervals) = watched(node, &run.scope.window);
+        fewest = fewest.min(intervals);
+        if covered < 1.0 - TOLERANCE {
+            because.push(format!(
+                "processor time of node {} was watched for {:.1} % of the run",
+                place.node,
+                covered * 100.0
+            ));
+        }
+    }
+    for kernel in kernels {
+        let covered = kernel
+            .books
+            .as_ref()
+            .map_or(0.0, |books| books.covered_share);
+        if covered < 1.0 - TOLERANCE {
+            because.push(format!(
+                "softirq time of {} was recorded for {:.1} % of the run",
+                kernel.nodes.join(", "),
+                covered * 100.0
+            ));
+        }
+    }
+    if fewest < ENOUGH_INTERVALS {
+        because.push(format!(
+            "the run lasted {fewest:.1} intervals: fewer than {ENOUGH_INTERVALS} leave its edges too much weight"
+        ));
+    }
+}
+
+fn reason_of(loss: &CostLoss, run: &RunTally, report: &RunCost) -> Option<String> {
+    let (lost, of) = match loss.vantage {
+        Vantage::Cpu => {
+            let nodes = run
+                .nodes
+                .iter()
+                .filter(|(place, _)| place.node == loss.node);
+            let events = nodes.map(|(_, node)| {
+                let wide = node.wide.values().flat_map(|wide| wide.vectors.values());
+                let softirqs: i64 = wide.map(|(_, _, _, events)| events).sum();
+                softirqs + node.tasks.events.amount() + node.outside.events.amount()
+            });
+            let lost = loss.overflow + loss.ring_drops + loss.hook_misses;
+            (lost, events.sum::<i64>())
+        }
+        Vantage::Pod => {
+            let client = report.denominators.client_pod?;
+            (loss.overflow, client.packets)
+        }
+        Vantage::Uplink => (loss.hook_misses, report.denominators.uplinks.packets),
+        _ => return None,
+    };
+    let share = lost as f64 / (lost + of).max(1) as f64;
+    (share > TOLERANCE).then(|| {
+        format!(
+            "node {} lost {:.1} % of what it saw at vantage {}",
+            loss.node,
+            share * 100.0,
+            vantage_name(loss.vantage)
+        )
+    })
+}
+
+fn notes(report: &RunCost, run: &RunTally, kernels: &[Kernel]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !report.completed {
+        notes.push("the load tool failed: no mean uses this run".to_owned());
+    }
+    for kernel in kernels.iter().filter(|kernel| kernel.nodes.len() > 1) {
+        notes.push(format!(
+            "{} share one kernel: softirq and idle time and nodes' memory are the whole machine's, and cannot be told apart by node; they include whatever else runs on it",
+            kernel.nodes.join(", ")
+        ));
+    }
+    let unwatched = run.nodes.iter().filter(|(_, node)| node.watched.is_empty());
+    for (place, _) in unwatched {
+        notes.push(format!(
+            "node {} has no processor time: its packets and memory are left out",
+            place.node
+        ));
+    }
+    let by_node: Vec<String> = report
+        .nodes
+        .iter()
+        .map(|node| format!("{}: {}", node.node, node.cycle_source.title()))
+        .collect();
+    if report.cycle_source == CycleBasis::Mixed {
+        notes.push(format!(
+            "nodes count different cycles ({}), which are not added up",
+            by_node.join(", ")
+        ));
+    }
+    if report.parts.iter().all(|part| part.memory.is_none())
+        && report.nodes.iter().all(|node| node.memory.is_none())
+    {
+        notes.push(
+            "no memory: the dataset has no table resources for this time (probe: --resources on)"
+                .to_owned(),
+        );
+    }
+    if report.probe_programs.is_none() {
+        notes.push(
+            "what the probe's own programs cost in the kernel is part of the other lines and was not measured (probe: --measure-self)".to_owned(),
+        );
+    }
+    notes
+}

@@ -1,0 +1,331 @@
+//! Rows become sums: each goes to the runs in whose time it lies, by the part of it that does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use trace_schema::cpu::{CpuRow, CpuScope};
+use trace_schema::flows::FlowRow;
+use trace_schema::http::HttpRow;
+use trace_schema::ledger::{LedgerRow, Vantage};
+use trace_schema::resources::{ResourceRow, ResourceScope};
+
+use super::part::{ClusterFacts, PodFacts, part_of, part_of_pod};
+use super::report::{CycleBasis, Traffic};
+use super::span::weight;
+use super::tally::{LossSum, NodeTally, Place, RunTally, Subject, TrafficSum};
+use super::{Part, RunScope};
+use crate::objects::{History, ObjectName};
+use crate::policy::gateway_api::Implementation;
+use crate::verdict::split::{Asker, Topology};
+
+/// Everything that the cost of some runs rests on.
+#[derive(Debug)]
+pub struct CostEvidence<'a> {
+    pub(super) runs: Vec<RunTally>,
+    /// Cgroups that two nodes of one kernel both charge.
+    pub(super) charged_twice: Option<(String, String)>,
+    topology: Topology<'a>,
+    cluster: ClusterFacts,
+    pods: HashMap<String, PodFacts>,
+    /// The node that charges a cgroup of a kernel.
+    chargers: HashMap<(String, i64), String>,
+}
+
+impl<'a> CostEvidence<'a> {
+    /// Nothing yet, of these stretches of time.
+    pub fn new(history: &'a History, runs: Vec<RunScope>) -> Self {
+        Self {
+            runs: runs.into_iter().map(tally).collect(),
+            charged_twice: None,
+            topology: Topology::new(history),
+            cluster: cluster_facts(history),
+            pods: pod_facts(history),
+            chargers: HashMap::new(),
+        }
+    }
+
+    /// The earliest start and the latest end of all runs.
+    pub fn span_us(&self) -> Option<(i64, i64)> {
+        let windows = || self.runs.iter().map(|run| run.scope.window);
+        let from = windows().map(|window| window.from_us).min()?;
+        Some((from, windows().map(|window| window.to_us).max()?))
+    }
+
+    /// Takes in a row of `cpu`.
+    pub fn add_cpu(&mut self, row: &CpuRow) {
+        let pod = row.pod_uid.as_deref().and_then(|uid| self.pods.get(uid));
+        let part = part_of(row, pod, self.cluster);
+        let interval = (row.interval_start_us, row.interval_end_us);
+        let mut touched = false;
+        for run in &mut self.runs {
+            let weight = weight(interval.0, interval.1, &run.scope.window);
+            if weight == 0 {
+                continue;
+            }
+            touched = true;
+            let node = run.nodes.entry(place(&row.node, &row.boot_id)).or_default();
+            node.watched.insert(interval);
+            if !matches!(row.scope, CpuScope::Idle | CpuScope::Program) {
+                node.sources.insert(CycleBasis::from(row.cycle_source));
+            }
+            match (row.scope, part) {
+                (CpuScope::Idle, _) => {
+                    node.wide.entry(interval).or_default().idle_ns += row.cpu_ns;
+                }
+                (CpuScope::Program, _) => {
+                    run.programs.get_or_insert_default().add(row, weight);
+                }
+                (CpuScope::Softirq, Some(part)) => {
+                    let vector = row.vector.as_deref().unwrap_or("softirq");
+                    let wide = node.wide.entry(interval).or_default();
+                    wide.add(vector, part, row);
+                }
+                (CpuScope::Outside, _) => node.outside.add(row, weight),
+                (CpuScope::Cgroup, Some(part)) => {
+                    node.tasks.add(row, weight);
+                    let subject = subject_of(row, pod, part);
+                    run.subjects.entry(subject).or_default().add(row, weight);
+                }
+                (CpuScope::Softirq | CpuScope::Cgroup, None) => {}
+            }
+        }
+        if touched && row.scope == CpuScope::Cgroup {
+            self.note_charger(row);
+        }
+    }
+
+    /// Takes in a row of `resources`.
+    pub fn add_resources(&mut self, row: &ResourceRow) {
+        let interval = (row.interval_start_us, row.interval_end_us);
+        let pod = row.pod_uid.as_deref().and_then(|uid| self.pods.get(uid));
+        let owner = memory_owner(row, pod, self.cluster);
+        let bytes = row.memory_working_set_bytes.or(row.memory_bytes);
+        for run in &mut self.runs {
+            let weight = weight(interval.0, interval.1, &run.scope.window);
+            if weight == 0 {
+                continue;
+            }
+            if row.scope == ResourceScope::Node {
+                let node = run.nodes.entry(place(&row.node, &row.boot_id)).or_default();
+                node.cpus = node.cpus.max(row.cpus);
+                if let Some(bytes) = row.memory_bytes {
+                    node.memory.add(interval, bytes, weight);
+                }
+            } else if let (Some(owner), Some(bytes)) = (&owner, bytes) {
+                let of_part = (owner.part, owner.node.clone());
+                let of_part = run.part_memory.entry(of_part).or_default();
+                of_part.add(interval, bytes, weight);
+                let of_subject = run.memory.entry(owner.clone()).or_default();
+                of_subject.add(interval, bytes, weight);
+            }
+        }
+    }
+
+    /// Takes in a row of `ledger`.
+    pub fn add_ledger(&mut self, row: &LedgerRow) {
+        let interval = (row.interval_start_us, row.interval_end_us);
+        for run in &mut self.runs {
+            let weight = weight(interval.0, interval.1, &run.scope.window);
+            if weight == 0 {
+                continue;
+            }
+            match row.vantage {
+                Vantage::Cpu => {
+                    let node = run.nodes.entry(place(&row.node, &row.boot_id)).or_default();
+                    node.watched.insert(interval);
+                }
+                Vantage::Uplink => {
+                    let node = run.nodes.entry(place(&row.node, &row.boot_id)).or_default();
+                    for count in [row.counted, row.overflow, row.non_ip, row.ip_unparsed] {
+                        let traffic = Traffic {
+                            packets: count.packets,
+                            bytes: count.bytes,
+                            buffers: count.buffers,
+                        };
+                        node.uplinks.add(traffic, weight);
+                    }
+                }
+                _ => {}
+            }
+            let sums = run.losses.entry((row.node.clone(), row.vantage));
+            let sums = sums.or_default();
+            sums.overflow += match row.vantage {
+                Vantage::Cpu | Vantage::Profile => row.overflow.buffers.max(row.overflow.packets),
+                _ => row.overflow.packets,
+            };
+            sums.ring_drops += row.ring_drops;
+            sums.hook_misses += row.hook_misses.unwrap_or_default();
+        }
+    }
+
+    /// Takes in a row of `flows`: those of the runs' client pods count.
+    pub fn add_flow(&mut self, row: &FlowRow) {
+        let pod = row.pod_uid.as_deref().and_then(|uid| self.pods.get(uid));
+        let Some(pod) = pod.filter(|_| row.vantage == Vantage::Pod) else {
+            return;
+        };
+        for run in &mut self.runs {
+            if run.scope.client_pod.as_deref() != Some(pod.name.as_str()) {
+                continue;
+            }
+            let weight = weight(
+                row.interval_start_us,
+                row.interval_end_us,
+                &run.scope.window,
+            );
+            let traffic = Traffic {
+                packets: row.packets,
+                bytes: row.bytes,
+                buffers: row.buffers,
+            };
+            run.client.add(traffic, weight);
+            run.has_client |= weight > 0;
+        }
+    }
+
+    /// Takes in a row of `http`.
+    pub fn add_responses(&mut self, row: &HttpRow) {
+        let addresses = (
+            row.peer_address.parse::<IpAddr>(),
+            row.local_address.parse::<IpAddr>(),
+        );
+        let by_gateway = match addresses {
+            (Ok(peer), Ok(local)) => {
+                let asker = self.topology.asker(peer, local, row.interval_start_us);
+                matches!(asker, Asker::DataPlane(_))
+            }
+            _ => false,
+        };
+        for run in &mut self.runs {
+            let weight = weight(
+                row.interval_start_us,
+                row.interval_end_us,
+                &run.scope.window,
+            );
+            run.responses.1.add(row.responses, weight);
+            if by_gateway {
+                run.responses.0.add(row.responses, weight);
+            }
+        }
+    }
+
+    fn note_charger(&mut self, row: &CpuRow) {
+        let Some(cgroup_id) = row.cgroup_id else {
+            return;
+        };
+        let key = (row.boot_id.clone(), cgroup_id);
+        let known = self.chargers.entry(key).or_insert_with(|| row.node.clone());
+        if *known != row.node && self.charged_twice.is_none() {
+            let (one, other) = (
+                known.clone().min(row.node.clone()),
+                known.clone().max(row.node.clone()),
+            );
+            self.charged_twice = Some((one, other));
+        }
+    }
+}
+
+fn tally(scope: RunScope) -> RunTally {
+    RunTally {
+        scope,
+        nodes: BTreeMap::<Place, NodeTally>::new(),
+        subjects: BTreeMap::new(),
+        programs: None,
+        memory: BTreeMap::new(),
+        part_memory: BTreeMap::new(),
+        client: TrafficSum::default(),
+        has_client: false,
+        responses: Default::default(),
+        losses: BTreeMap::<_, LossSum>::new(),
+    }
+}
+
+fn place(node: &str, boot_id: &str) -> Place {
+    Place {
+        boot_id: boot_id.to_owned(),
+        node: node.to_owned(),
+    }
+}
+
+/// The pod that a row names, else the unit or command.
+fn subject_of(row: &CpuRow, pod: Option<&PodFacts>, part: Part) -> Subject {
+    let (name, is_pod) = match (pod, &row.pod_uid) {
+        (Some(pod), _) => (pod.name.clone(), true),
+        (None, Some(uid)) => (format!("pod {uid}"), true),
+        (None, None) => {
+            let unit = row.cgroup_path.as_deref().and_then(unit_of);
+            let command = row.command.as_deref().unwrap_or("?");
+            (unit.unwrap_or(command).to_owned(), false)
+        }
+    };
+    Subject {
+        node: row.node.clone(),
+        part,
+        name,
+        is_pod,
+    }
+}
+
+/// Whose memory a row is; slices and pods hold what stands in rows of their own.
+fn memory_owner(
+    row: &ResourceRow,
+    pod: Option<&PodFacts>,
+    cluster: ClusterFacts,
+) -> Option<Subject> {
+    let (part, name, is_pod) = match (row.scope, &row.pod_uid) {
+        (ResourceScope::Container, Some(uid)) => match pod {
+            Some(pod) => (part_of_pod(pod, "", cluster), pod.name.clone(), true),
+            None => (Part::Application, format!("pod {uid}"), true),
+        },
+        (ResourceScope::Cgroup, None) => {
+            let unit = row.cgroup_path.as_deref().and_then(unit_of)?;
+            let part = if unit.starts_with("weighbridge") {
+                Part::Probe
+            } else {
+                Part::NodeServices
+            };
+            (part, unit.to_owned(), false)
+        }
+        _ => return None,
+    };
+    Some(Subject {
+        node: row.node.clone(),
+        part,
+        name,
+        is_pod,
+    })
+}
+
+/// The service that a cgroup belongs to, by its path.
+fn unit_of(path: &str) -> Option<&str> {
+    path.rsplit('/').find(|unit| unit.ends_with(".service"))
+}
+
+fn pod_facts(history: &History) -> HashMap<String, PodFacts> {
+    let all = history.pods.all();
+    let named = all.filter(|(_, version)| !version.uid.is_empty());
+    let facts = named.map(|(name, version)| {
+        let facts = PodFacts {
+            name: name.to_string(),
+            namespace: name.namespace.clone(),
+            labels: version.value.labels.clone(),
+        };
+        (version.uid.clone(), facts)
+    });
+    facts.collect()
+}
+
+/// Cilium's Envoy serves Gateways where there are any of a class of Cilium's.
+fn cluster_facts(history: &History) -> ClusterFacts {
+    let of_cilium = |class: &str| {
+        let name = ObjectName::cluster(class);
+        let mut versions = history.gateway_classes.of(&name).iter();
+        versions.any(|version| {
+            Implementation::of_controller(&version.value.controller) == Implementation::Cilium
+        })
+    };
+    let mut gateways = history.gateways.all();
+    ClusterFacts {
+        cilium_envoy_is_gateway: gateways.any(|(_, version)| of_cilium(&version.value.class)),
+    }
+}
