@@ -134,7 +134,7 @@ impl Books {
             if series.vantage == Vantage::Uplink {
                 accounts.push(balance::account(series, &entries));
             }
-            if series.vantage != Vantage::Wire {
+            if counts_flows(series.vantage) {
                 flow_sums.push(flow_sum(series, &entries, self.flows.get(series)));
             }
         }
@@ -157,6 +157,11 @@ impl Books {
             losses,
         }
     }
+}
+
+/// Whether what a vantage counts stands in `flows`.
+fn counts_flows(vantage: Vantage) -> bool {
+    matches!(vantage, Vantage::Pod | Vantage::Uplink | Vantage::Tunnel)
 }
 
 impl Entry {
