@@ -9,6 +9,7 @@ pub mod measurements;
 pub mod objects;
 pub mod pairing;
 pub mod policy;
+pub mod profile;
 pub mod reconcile;
 pub mod report;
 pub mod stats;
