@@ -123,6 +123,11 @@ impl Hooks {
         Ok(())
     }
 
+    /// Whether the wire hook is attached.
+    pub fn has_wire(&self) -> bool {
+        self.wire.is_some()
+    }
+
     /// Takes the wire hook off, which costs every packet of the machine something.
     pub fn detach_wire(&mut self) -> anyhow::Result<()> {
         if let Some(link) = self.wire.take() {

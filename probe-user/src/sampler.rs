@@ -230,6 +230,11 @@ impl Sampler {
         self.hooks.detach_interfaces();
     }
 
+    /// Whether the wire hook is attached, or the uplinks' hooks look at packets themselves.
+    pub fn has_wire(&self) -> bool {
+        self.hooks.has_wire()
+    }
+
     /// Hooks that are attached, as (program, interface).
     pub fn attached(&self) -> Vec<(&'static str, String)> {
         self.hooks.attached()
@@ -320,13 +325,13 @@ impl Sampler {
                 interface.egress_nat = NatState::Undetermined;
             }
         }
-        if !self.pairs_at_uplink {
-            self.doubtful.clear();
-            return BTreeSet::new();
-        }
-        let doubtful = self.doubtful.union(&changed).copied().collect();
-        self.doubtful = changed;
-        doubtful
+        let news = if self.pairs_at_uplink {
+            changed
+        } else {
+            BTreeSet::new()
+        };
+        let carried = std::mem::replace(&mut self.doubtful, news);
+        carried.union(&self.doubtful).copied().collect()
     }
 
     /// Uplinks behind whose egress hook nothing follows see packets as they leave, and the wire hook

@@ -5,9 +5,16 @@ use probe_user::{
     attach::{Followers, HANDLE, TcPath},
     interfaces::netlink::Netlink,
     loader::program,
+    sampler::{Sample, Sampler},
+};
+use trace_schema::{
+    ledger::Vantage,
+    snat::{Method, SnatRow},
 };
 
-use crate::place::{Programs, add_filter, chosen, in_namespace, send, sh};
+use crate::place::{
+    Cgroup, Programs, add_filter, chosen, config, in_namespace, send, send_from, sh,
+};
 
 /// Another's program on `near`'s egress: one of our own object's, loaded a second time.
 fn attach_other(other: &mut Programs, order: LinkOrder) {
@@ -96,6 +103,60 @@ fn ours_comes_back_to_the_head_when_another_goes_before_it() {
         assert_eq!([ours.counted(), other.counted()], [100; 2]);
         let hooks = ours.hooks.attached().len();
         assert_eq!(hooks, 2, "one at each direction");
+    });
+}
+
+/// Twenty flows leave a pod; what the sampler says of them.
+fn interval(sampler: &mut Sampler, pod: &Cgroup) -> (Sample, Vec<SnatRow>) {
+    send_from(pod, 20);
+    let sample = sampler.close_interval().expect("an interval");
+    let rows = sample.snat.iter();
+    let rows = rows.filter(|row| row.post.dst_address == "192.0.2.9" && row.post.dst_port == 9);
+    let rows = rows.cloned().collect::<Vec<_>>();
+    assert_eq!(rows.len(), 20);
+    (sample, rows)
+}
+
+fn are_paired(rows: &[SnatRow]) -> bool {
+    let mut paired = rows.iter().map(|row| {
+        let own = row.pre.as_ref() == Some(&row.post) && row.translated == Some(false);
+        row.method == Method::Fingerprint && own
+    });
+    let first = paired.next().expect("rows");
+    assert!(paired.all(|one| one == first), "{rows:?}");
+    first
+}
+
+#[test]
+fn a_program_that_comes_in_behind_ours_makes_what_left_meanwhile_doubtful() {
+    in_namespace(|| {
+        let pod = Cgroup::new("doubt");
+        let mut sampler = Sampler::start(config(&pod)).expect("a sampler");
+        assert!(!sampler.has_wire(), "nothing follows");
+        assert!(are_paired(&interval(&mut sampler, &pod).1));
+
+        let mut other = Programs::load(TcPath::Tcx);
+        attach_other(&mut other, LinkOrder::last());
+        let (sample, rows) = interval(&mut sampler, &pod);
+        assert!(!are_paired(&rows), "it may have translated them");
+        let missed = sample
+            .ledger
+            .iter()
+            .filter(|row| row.vantage == Vantage::Wire);
+        assert!(missed.map(|row| row.pairing_missed).sum::<i64>() >= 20);
+        assert!(sampler.has_wire());
+        let (_, rows) = interval(&mut sampler, &pod);
+        assert!(
+            !are_paired(&rows),
+            "some may have left before the wire took over"
+        );
+        assert!(are_paired(&interval(&mut sampler, &pod).1));
+
+        drop(other);
+        assert!(are_paired(&interval(&mut sampler, &pod).1));
+        assert!(!sampler.has_wire(), "nothing follows any more");
+        assert!(are_paired(&interval(&mut sampler, &pod).1));
+        sampler.stop();
     });
 }
 

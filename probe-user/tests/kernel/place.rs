@@ -1,6 +1,7 @@
 //! A namespace of the test's own with a veth pair, and the programs loaded for it.
 
 use std::{
+    ffi::OsString,
     net::UdpSocket,
     path::{Path, PathBuf},
     process::Command,
@@ -14,6 +15,8 @@ use nix::sched::{CloneFlags, unshare};
 use probe_abi::flow::hook;
 use probe_user::{
     attach::{Hooks, TcPath},
+    cli,
+    config::Config,
     drain::{Drained, Maps},
     interfaces::{Chosen, Role, netlink::Netlink},
     loader::{Parameters, load, program},
@@ -80,6 +83,45 @@ pub fn send(datagrams: u32) {
     for _ in 0..datagrams {
         socket.send_to(&[0; 64], "192.0.2.9:9").expect("a datagram");
     }
+}
+
+/// Sends datagrams out of `near` as a pod would, each from a port of its own.
+pub fn send_from(pod: &Cgroup, datagrams: u32) {
+    let procs = pod.path().join("cgroup.procs");
+    let each = "echo weighbridge > /dev/udp/192.0.2.9/9";
+    let line = format!(
+        "echo $$ > {}; for i in $(seq {datagrams}); do {each}; done",
+        procs.display()
+    );
+    let status = Command::new("bash").args(["-c", &line]).status();
+    assert!(
+        status
+            .expect("bash is needed: apt-get install bash")
+            .success()
+    );
+}
+
+/// What a probe of `near` and this pod is told.
+pub fn config(pod: &Cgroup) -> Config {
+    let cgroup = pod.path().display().to_string();
+    let words = [
+        "weighbridge-probe",
+        "run",
+        "--node",
+        "test",
+        "--output",
+        "/nowhere",
+    ];
+    let words = words
+        .into_iter()
+        .chain(["--uplink", "near", "--cgroup", &cgroup]);
+    let cli::Command::Run(arguments) = cli::parse(words.map(OsString::from))
+        .expect("flags")
+        .command
+    else {
+        panic!("run was asked for")
+    };
+    Config::new(arguments, "test").expect("a configuration")
 }
 
 /// A probe's programs, not yet attached, and their maps.
