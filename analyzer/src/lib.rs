@@ -4,6 +4,7 @@ pub mod books;
 pub mod cli;
 pub mod commands;
 pub mod cost;
+pub mod figures;
 pub mod input;
 pub mod measurements;
 pub mod objects;
