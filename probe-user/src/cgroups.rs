@@ -82,6 +82,23 @@ pub fn mounts() -> Result<Vec<PathBuf>, NotFound> {
     }
 }
 
+/// The cgroup v2 mount that a directory lies in, the innermost if they are nested.
+pub fn mount_of(directory: &Path) -> Result<PathBuf, NotFound> {
+    let of_directory = |mount: &PathBuf| directory.starts_with(mount);
+    mounts()?
+        .into_iter()
+        .filter(of_directory)
+        .max_by_key(|mount| mount.components().count())
+        .ok_or(NotFound::NoMount)
+}
+
+/// Where a controller of cgroup v1 is mounted, if it is.
+pub fn v1_mount(controller: &str) -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    text.lines()
+        .find_map(|line| cgroup1_mount(line, controller))
+}
+
 fn given_root(path: &Path) -> Result<PathBuf, NotFound> {
     let not_cgroup2 = || NotFound::NotCgroup2 {
         path: path.to_owned(),
@@ -150,6 +167,16 @@ fn cgroup2_mount(line: &str) -> Option<PathBuf> {
     mount.split(' ').nth(4).map(unescape)
 }
 
+/// The mount point, if the line of mountinfo is that controller's cgroup v1 mount.
+fn cgroup1_mount(line: &str, controller: &str) -> Option<PathBuf> {
+    let (mount, filesystem) = line.split_once(" - ")?;
+    let mut fields = filesystem.split(' ');
+    let is_v1 = fields.next()? == "cgroup";
+    let options = fields.nth(1)?;
+    let is_controllers = options.split(',').any(|option| option == controller);
+    (is_v1 && is_controllers).then(|| mount.split(' ').nth(4).map(unescape))?
+}
+
 /// mountinfo writes blanks, tabs, line ends and backslashes as three octal digits.
 fn unescape(field: &str) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
@@ -211,6 +238,16 @@ mod tests {
         check_mount("31 23 0:28 / /sys/fs/cgroup2 rw - tmpfs cgroup2 rw", None);
         check_mount("", None);
         check_mount("a - cgroup2", None);
+    }
+
+    #[test]
+    fn controllers_of_cgroup1_are_found_by_name() {
+        let line = "36 31 0:33 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct";
+        let mount = Some(PathBuf::from("/sys/fs/cgroup/cpu,cpuacct"));
+        assert_eq!(cgroup1_mount(line, "cpuacct"), mount);
+        assert_eq!(cgroup1_mount(line, "memory"), None);
+        let v2 = "36 31 0:33 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,memory";
+        assert_eq!(cgroup1_mount(v2, "memory"), None);
     }
 
     fn check_tree(directories: &[&str], expected: &[&str]) {

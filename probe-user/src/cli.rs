@@ -59,6 +59,13 @@ pub struct RunArgs {
     /// UDP port of a tunnel protocol, as vxlan=8472 or geneve=6081; may be repeated.
     #[arg(long = "tunnel-port", value_name = "KIND=PORT")]
     pub tunnel_ports: Vec<String>,
+    /// Write memory, CPU time and pressure of the node, its containers and services.
+    #[arg(long, value_name = "SWITCH", default_value = "on")]
+    pub resources: Switch,
+    /// Sample kernel stacks so many times a second and CPU, 99 where no number is given (default:
+    /// not at all).
+    #[arg(long, value_name = "HZ", num_args = 0..=1, default_missing_value = "99")]
+    pub profile: Option<u32>,
     /// Count HTTP responses at the pods' sockets.
     #[arg(long, value_name = "SWITCH", default_value = "on")]
     pub http: Switch,

@@ -53,6 +53,10 @@ pub struct Config {
     pub max_flows: u32,
     /// UDP ports that mean a tunnel's outer packet.
     pub tunnel_ports: Vec<TunnelPort>,
+    /// Whether `resources` is written.
+    pub resources: bool,
+    /// Samples a second and CPU, if stacks are sampled.
+    pub profile_hz: Option<u32>,
     /// Whether HTTP responses are counted.
     pub http: bool,
     /// Where to serve `/metrics` and `/healthz`, if at all.
@@ -117,6 +121,8 @@ impl Config {
             tunnels: interface_names("--tunnel", arguments.tunnels)?,
             max_flows: max_flows(arguments.max_flows)?,
             tunnel_ports: tunnel_ports(&arguments.tunnel_ports)?,
+            resources: arguments.resources == Switch::On,
+            profile_hz: arguments.profile.map(profile_hz).transpose()?,
             http: arguments.http == Switch::On,
             metrics_listen: arguments.metrics_listen,
             ready_file: arguments.ready_file,
@@ -197,6 +203,18 @@ fn max_flows(flows: u32) -> Result<u32, Invalid> {
     })
 }
 
+fn profile_hz(hz: u32) -> Result<u32, Invalid> {
+    use crate::profile::MOST_HZ;
+    if (1..=MOST_HZ).contains(&hz) {
+        return Ok(hz);
+    }
+    Err(Invalid {
+        flag: "--profile",
+        value: hz.to_string(),
+        reason: format!("give 1 to {MOST_HZ} samples a second"),
+    })
+}
+
 /// Ports given for a kind replace that kind's defaults and leave the other kind's alone.
 fn tunnel_ports(given: &[String]) -> Result<Vec<TunnelPort>, Invalid> {
     let mut ports = Vec::new();
@@ -236,6 +254,7 @@ fn tunnel_port(text: &str) -> Result<TunnelPort, Invalid> {
 mod tests {
     use super::*;
     use crate::cli::{self, Command};
+    use crate::profile::DEFAULT_HZ;
 
     fn config(flags: &[&str]) -> Result<Config, Invalid> {
         let all = ["weighbridge-probe", "run", "--output", "data"]
@@ -261,6 +280,15 @@ mod tests {
         assert_eq!(config.interval, Duration::from_secs(1));
         assert_eq!(config.merge_every, Duration::from_secs(300));
         assert_eq!(config.tunnel_ports, DEFAULT_TUNNEL_PORTS);
+        assert!(config.resources);
+        assert_eq!(config.profile_hz, None);
+    }
+
+    #[test]
+    fn a_profile_without_a_number_has_the_default_frequency() {
+        assert_eq!(config(&["--profile"]).unwrap().profile_hz, Some(DEFAULT_HZ));
+        let twice = config(&["--profile", "999", "--resources", "off"]).unwrap();
+        assert_eq!((twice.profile_hz, twice.resources), (Some(999), false));
     }
 
     #[test]
@@ -291,6 +319,8 @@ mod tests {
         check_invalid(&["--duration", "0s"]);
         check_invalid(&["--merge-every", "500ms"]);
         check_invalid(&["--max-flows", "0"]);
+        check_invalid(&["--profile", "0"]);
+        check_invalid(&["--profile", "10000"]);
         check_invalid(&["--tunnel-port", "vxlan"]);
         check_invalid(&["--tunnel-port", "vxlan=0"]);
         check_invalid(&["--tunnel-port", "gre=1"]);

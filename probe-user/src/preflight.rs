@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::cli::{PreflightArgs, ReportFormat};
 use crate::interfaces::netlink::Netlink;
 use crate::interfaces::{Chosen, Role, Survey};
-use crate::{cgroups, privileges};
+use crate::{cgroups, privileges, profile};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -106,6 +106,8 @@ pub fn examine(arguments: &PreflightArgs) -> Vec<Check> {
         btf(),
         judge::lockdown(read("/sys/kernel/security/lockdown").as_deref()),
         judge::jit(read("/proc/sys/net/core/bpf_jit_enable").as_deref()),
+        judge::symbols(profile::symbols::visibility()),
+        judge::jit_symbols(read("/proc/sys/net/core/bpf_jit_kallsyms").as_deref()),
         judge::bpf_file_system(&read("/proc/self/mountinfo").unwrap_or_default()),
         cgroup(arguments),
     ];

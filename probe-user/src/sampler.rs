@@ -74,6 +74,7 @@ pub struct Sampler {
     /// Uplinks at which a program may have translated packets after ours looked at them, in the
     /// interval that is open or in the one before.
     doubtful: BTreeSet<u32>,
+    machine: crate::machine::Machine,
 }
 
 /// What an interval gave.
@@ -135,6 +136,7 @@ impl Sampler {
             follow,
             logger,
             clock,
+            machine: Default::default(),
         };
         // The pods last: whatever is seen before NAT can then be seen behind it.
         for chosen in sampler.follow.chosen().to_vec() {
@@ -144,6 +146,14 @@ impl Sampler {
         sampler.choose_where_to_pair()?;
         sampler.refresh_interfaces();
         sampler.hooks.attach_pods(&root)?;
+        let node_root = cgroups::mount_of(&root)?;
+        sampler.machine.start(
+            &sampler.config,
+            &node_root,
+            &root,
+            &mut sampler.cgroups,
+            true,
+        )?;
         sampler.start_us = clock.utc_us(clock::monotonic_ns()?);
         info!(cgroup = %root.display(), "pod hooks attached");
         Ok(sampler)
@@ -185,8 +195,9 @@ impl Sampler {
         let cgroups = &mut self.cgroups;
         let flows = flow_rows(&interval, &drained, |id| owner(cgroups, id));
         let http = http_rows(&interval, &drained.http, |id| owner(cgroups, id));
+        let machine = self.machine.rows(&interval, &mut self.cgroups, true);
         let misses = self.new_misses();
-        let ledger = ledger_rows(
+        let mut ledger = ledger_rows(
             &interval,
             &drained,
             &Sources {
@@ -205,6 +216,7 @@ impl Sampler {
         );
         self.edges = end;
         self.fresh.clear();
+        ledger.extend(machine.ledger);
         self.start_us = interval.end_us;
         // What was counted is handed out whatever becomes of the interfaces.
         if let Err(error) = self.follow_interfaces() {
@@ -219,8 +231,8 @@ impl Sampler {
             http,
             snat: wire.rows,
             cpu: Vec::new(),
-            resources: Vec::new(),
-            profile: Vec::new(),
+            resources: machine.resources,
+            profile: machine.profile,
             ledger,
         })
     }

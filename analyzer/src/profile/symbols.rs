@@ -95,11 +95,10 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
 const LISTS: &[(Class, &str)] = &[
     (
         Class::Driver,
-        "virtnet_* virtqueue_* vring_* vp_* vm_interrupt vm_notify start_xmit xmit_skb receive_buf \
-         receive_mergeable receive_small free_old_xmit* try_fill_recv page_to_skb \
-         detach_buf_split detach_buf_packed vhost_* handle_tx* handle_rx* tun_* tap_* \
+        "virtnet_* start_xmit xmit_skb receive_buf \
+         receive_mergeable receive_small free_old_xmit* try_fill_recv page_to_skb vhost_* handle_tx* handle_rx* tun_* tap_* \
          mlx4_* mlx5_* mlx5e_* e1000_* e1000e_* igb_* igc_* ixgbe_* ixgbevf_* i40e_* iavf_* ice_* \
-         ena_* netvsc_* rndis_* vmbus_* hv_* mana_* bnxt_* bnx2x_* gve_* vmxnet3_* rtl8169_* rtl_* \
+         ena_* netvsc_* rndis_* mana_* bnxt_* bnx2x_* gve_* vmxnet3_* rtl8169_* rtl_* \
          tg3_* xennet_* stmmac_* nfp_* qede_* aq_ring_* atl_* cxgb4_* t4_* \
          loopback_xmit dummy_xmit bond_* team_* vlan_* macvlan_* ipvlan_* ifb_* vrf_*",
     ),

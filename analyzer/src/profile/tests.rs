@@ -223,6 +223,21 @@ fn what_serves_everybody_counts_for_nobody_else() {
 }
 
 #[test]
+fn real_stacks_belong_where_a_reader_puts_them() {
+    let lines = include_str!("../../tests/fixtures/profile/stacks.tsv").lines();
+    let mut seen = 0;
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let mut fields = line.split('\t');
+        let mut field = || fields.next().expect("three fields");
+        let (expected, command, stack) = (field(), field(), field());
+        let component = classify(stack, ProfileMode::Kernel, command);
+        assert_eq!(component.to_string(), expected, "{stack}");
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen} stacks");
+}
+
+#[test]
 fn modes_come_before_stacks() {
     let of = |stack: &str, mode| classify(stack, mode, "nginx").to_string();
     assert_eq!(of("", ProfileMode::User), "user nginx");

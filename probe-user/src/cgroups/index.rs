@@ -70,6 +70,21 @@ impl Index {
         self.by_id.get(&id)
     }
 
+    /// Containers whose directories the last scan met, with their ids. What a container's own
+    /// init system makes below it is the container's.
+    pub fn containers(&self) -> impl Iterator<Item = (u64, &Cgroup)> {
+        let is_container = |cgroup: &Cgroup| {
+            let above = cgroup.path.parent().unwrap_or(Path::new("/"));
+            let above = identify(above.strip_prefix(&self.base).unwrap_or(above));
+            cgroup.identity.container_id.is_some() && above.container_id.is_none()
+        };
+        self.by_id
+            .iter()
+            .filter(|(_, cgroup)| Some(cgroup.last_met) == self.last_scan)
+            .filter(move |(_, cgroup)| is_container(cgroup))
+            .map(|(&id, cgroup)| (id, cgroup))
+    }
+
     /// Scans now, so that short-lived directories are met while they are there.
     pub fn scan(&mut self, now: Instant) {
         self.last_scan = Some(now);

@@ -2,6 +2,7 @@
 
 use super::Check;
 use crate::interfaces::Chosen;
+use crate::profile::symbols::Visibility;
 
 /// Oldest kernel whose verifier takes the programs.
 const OLDEST: (u32, u32) = (5, 15);
@@ -70,6 +71,43 @@ pub fn jit(enabled: Option<&str>) -> Check {
         ),
         Some(_) => Check::ok("jit", "on"),
         None => Check::ok("jit", "not shown in this network namespace"),
+    }
+}
+
+/// What a profile needs, and nothing else.
+pub fn symbols(visibility: Visibility) -> Check {
+    const CHECK: &str = "kernel symbols";
+    match visibility {
+        Visibility::Shown => Check::ok(CHECK, "shown"),
+        Visibility::NeedsSyslog => Check::warn(
+            CHECK,
+            "hidden: stacks of a profile (--profile) will be",
+            "add capability SYSLOG, for --profile only",
+        ),
+        Visibility::Restricted => Check::warn(
+            CHECK,
+            "hidden by kernel.kptr_restrict=2: stacks of a profile (--profile) will be",
+            "sysctl -w kernel.kptr_restrict=1, for --profile only",
+        ),
+        Visibility::Unreadable => Check::warn(
+            CHECK,
+            "no /proc/kallsyms: stacks of a profile (--profile) will be hidden",
+            "run a kernel built with CONFIG_KALLSYMS=y, for --profile only",
+        ),
+    }
+}
+
+/// `/proc/sys/net/core/bpf_jit_kallsyms`, which only the initial network namespace shows.
+pub fn jit_symbols(enabled: Option<&str>) -> Check {
+    const CHECK: &str = "names of eBPF programs";
+    match enabled.map(str::trim) {
+        Some("0") => Check::warn(
+            CHECK,
+            "off: a profile cannot name programs that are older than it",
+            "sysctl -w net.core.bpf_jit_kallsyms=1, for --profile only",
+        ),
+        Some(_) => Check::ok(CHECK, "on"),
+        None => Check::ok(CHECK, "not shown in this network namespace"),
     }
 }
 
@@ -175,6 +213,18 @@ mod tests {
         check(&jit(Some("0\n")), Warn);
         check(&jit(Some("1\n")), Ok);
         check(&jit(None), Ok);
+    }
+
+    #[test]
+    fn a_profile_without_names_is_no_failure() {
+        check(&symbols(Visibility::Shown), Ok);
+        check(&symbols(Visibility::NeedsSyslog), Warn);
+        assert!(symbols(Visibility::NeedsSyslog).advice.contains("SYSLOG"));
+        check(&symbols(Visibility::Restricted), Warn);
+        check(&symbols(Visibility::Unreadable), Warn);
+        check(&jit_symbols(Some("0\n")), Warn);
+        check(&jit_symbols(Some("1\n")), Ok);
+        check(&jit_symbols(None), Ok);
     }
 
     #[test]

@@ -20,6 +20,8 @@ fn config(cgroup: &Cgroup) -> Config {
         max_flows: 4096,
         tunnel_ports: Vec::new(),
         http: true,
+        resources: true,
+        profile_hz: None,
         metrics_listen: None,
         ready_file: None,
         merge_every: Duration::from_secs(60),
