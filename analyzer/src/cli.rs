@@ -28,6 +28,8 @@ pub enum Command {
     Split(SplitArgs),
     /// Say what the traffic costs: processor time, cycles and memory, by part, packet and byte.
     Cost(CostArgs),
+    /// Write all of it as one file: verdicts, comparisons, figures, books, environment.
+    Report(ReportArgs),
     /// Say what a dataset holds and whether its books balance.
     Inspect(InspectArgs),
 }
@@ -159,6 +161,23 @@ pub struct CostArgs {
     pub format: InspectFormat,
 }
 
+/// Arguments of `weighbridge report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Folder of the dataset or campaign.
+    #[arg(long, value_name = "DIR")]
+    pub dataset: PathBuf,
+    /// Where to write; standard output unless given.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Kubernetes objects as YAML or JSON files, beside those of the dataset.
+    #[arg(long, value_name = "DIR")]
+    pub objects: Option<PathBuf>,
+    /// What to write.
+    #[arg(long, value_enum, default_value_t = DocumentFormat::Html)]
+    pub format: DocumentFormat,
+}
+
 /// Arguments of `weighbridge inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
@@ -178,6 +197,17 @@ pub enum ReportFormat {
     /// For programs.
     Json,
     /// For a CI's test report.
+    Junit,
+}
+
+/// What `report` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DocumentFormat {
+    /// One page for people, with figures.
+    Html,
+    /// The same data for programs.
+    Json,
+    /// The verdicts for a CI's test report.
     Junit,
 }
 

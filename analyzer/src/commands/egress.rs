@@ -32,23 +32,17 @@ const POLICY_KINDS: [&str; 4] = [
     "StaticGatewayConfiguration",
 ];
 
+/// Why there is no verdict.
+pub(super) const NOTHING_JUDGED: &str = "no egress connection matches: nothing was judged";
+
 /// Runs the command.
 pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
     let dataset = Dataset::open(&args.dataset)?;
     let all_runs = read_runs(&dataset.runs_dir())?;
     let runs = chosen_runs(&all_runs, &args.runs)?;
     let objects = object_rows(&dataset, args.objects.as_deref())?;
-    let has_policies = objects
-        .iter()
-        .any(|row| POLICY_KINDS.contains(&row.kind.as_str()));
+    let has_policies = has_policies(&objects);
     let history = History::new(objects).context("objects")?;
-    let options = EngineOptions {
-        except_cidrs: args.except_cidrs.clone(),
-        ..Default::default()
-    };
-    let cluster = Objects::new(&history, Engine::new(&history, options)?, has_policies);
-    let evidence =
-        read_evidence(&dataset).with_context(|| format!("dataset {}", args.dataset.display()))?;
     let options = Options {
         focus: focus(args, &runs),
         pods: args.pods.clone(),
@@ -58,17 +52,17 @@ pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
         peers: args.peers.as_deref().map(peer_log).transpose()?,
         list_connections: args.connections,
     };
-    let Some(mut report) = assess(&evidence, &cluster, &options) else {
-        eprintln!(
-            "weighbridge: no egress connection matches: nothing was judged, so nothing passes"
-        );
+    let engine = EngineOptions {
+        except_cidrs: args.except_cidrs.clone(),
+        ..Default::default()
+    };
+    let judged = judged(&dataset, &history, has_policies, engine, &options)?;
+    let Some((report, warnings)) = judged else {
+        eprintln!("weighbridge: {NOTHING_JUDGED}, so nothing passes");
         return Ok(super::INCONCLUSIVE);
     };
-    add_lints(&mut report, &cluster);
-    let warnings = unjudged_policies(&history);
     for warning in &warnings {
         eprintln!("weighbridge: {warning}");
-        report.result = report.result.max(Outcome::Inconclusive);
     }
     let document = Document {
         report,
@@ -80,6 +74,35 @@ pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
         Some(trouble) if document.report.result != Outcome::Fail => bail!(trouble),
         _ => Ok(document.report.result.exit_code()),
     }
+}
+
+/// Whether the objects hold a policy of any kind.
+pub(super) fn has_policies(objects: &[ObjectRow]) -> bool {
+    let mut kinds = objects.iter().map(|row| row.kind.as_str());
+    kinds.any(|kind| POLICY_KINDS.contains(&kind))
+}
+
+/// Judges the connections of a dataset and says which policies it cannot judge; `None` if no
+/// connection matches the options.
+pub(super) fn judged(
+    dataset: &Dataset,
+    history: &History,
+    has_policies: bool,
+    engine: EngineOptions,
+    options: &Options,
+) -> anyhow::Result<Option<(EgressReport, Vec<String>)>> {
+    let cluster = Objects::new(history, Engine::new(history, engine)?, has_policies);
+    let shown = dataset.root().display();
+    let evidence = read_evidence(dataset).with_context(|| format!("dataset {shown}"))?;
+    let Some(mut report) = assess(&evidence, &cluster, options) else {
+        return Ok(None);
+    };
+    add_lints(&mut report, &cluster);
+    let warnings = unjudged_policies(history);
+    if !warnings.is_empty() {
+        report.result = report.result.max(Outcome::Inconclusive);
+    }
+    Ok(Some((report, warnings)))
 }
 
 /// What `--format json` prints: the report's fields, then the runs.

@@ -11,6 +11,7 @@ mod cost;
 mod egress;
 mod inspect;
 pub mod loads;
+mod report;
 pub mod runs;
 mod split;
 
@@ -26,6 +27,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Egress(args) => egress::run(&args),
         Command::Split(args) => split::run(&args),
         Command::Cost(args) => cost::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     }
 }

@@ -63,7 +63,7 @@ fn render(document: &Document, args: &SplitArgs) -> anyhow::Result<String> {
     })
 }
 
-fn nothing_judged(evidence: &SplitEvidence<'_>) -> String {
+pub(super) fn nothing_judged(evidence: &SplitEvidence<'_>) -> String {
     let why = match evidence.rows() {
         0 => "there is no response in that time".to_owned(),
         _ => "no backend of these routes answered a Gateway's data plane in that time (which the objects tell by pods with the label gateway.networking.k8s.io/gateway-name, CiliumNodes and EndpointSlices)".to_owned(),
@@ -118,7 +118,7 @@ fn focus(args: &SplitArgs, runs: &[&Run]) -> anyhow::Result<Vec<Window>> {
     runs.iter().map(bounded).collect()
 }
 
-fn read_evidence<'a>(
+pub(super) fn read_evidence<'a>(
     dataset: &Dataset,
     history: &'a History,
     focus: Vec<Window>,

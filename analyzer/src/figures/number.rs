@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(alone(0.6012, Unit::Share), "60.12 %");
         assert_eq!(alone(123_456.0, Unit::Packets), "123,456 packets");
         assert_eq!(alone(0.0, Unit::Count), "0");
-        assert_eq!(alone(-1_234.5, Unit::Ratio), "−1,234.5");
+        assert_eq!(alone(-1_234.6, Unit::Ratio), "−1,235");
         assert_eq!(grouped(-0.0001, 2), "0.00");
         assert_eq!(grouped(f64::NAN, 2), "–");
     }

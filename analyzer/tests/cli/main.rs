@@ -3,6 +3,7 @@
 
 mod dataset;
 mod ingress;
+mod report;
 mod split;
 
 use std::fs;

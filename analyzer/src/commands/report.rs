@@ -1,0 +1,262 @@
+//! `weighbridge report`: everything that a dataset tells, as one file.
+//!
+//! Each part is what its own command computes. A part that the dataset cannot answer is left out
+//! with its reason; a file that cannot be read ends the command, since a report would else claim to
+//! be of all of them.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
+use trace_schema::Record;
+use trace_schema::cpu::CpuRow;
+use trace_schema::flows::FlowRow;
+use trace_schema::http::HttpRow;
+use trace_schema::manifest::{RunManifest, RunOutcome};
+
+use super::{egress, loads, split};
+use crate::books::{Books, BooksReport};
+use crate::cli::{DocumentFormat, ReportArgs};
+use crate::cost::{CostReport, RunScope};
+use crate::input::cost::{read_cost, recorded, scope_of};
+use crate::input::inspection::read_books;
+use crate::input::manifest::{Run, read_runs};
+use crate::input::traces::{Dataset, DatasetError, Filter};
+use crate::measurements::{Measurements, Sources};
+use crate::objects::History;
+use crate::policy::EngineOptions;
+use crate::report::campaign::{self, Comparisons, Findings, InputFile, InputGroup};
+use crate::report::{html, json};
+use crate::verdict::split::{Options as SplitOptions, SplitReport, assess};
+use crate::verdict::{EgressReport, Options as EgressOptions};
+
+/// Runs the command.
+pub fn run(args: &ReportArgs) -> anyhow::Result<u8> {
+    let runs_dir = args.dataset.join("runs");
+    let runs = read_runs(&runs_dir)?;
+    let dataset = match Dataset::open(&args.dataset) {
+        Ok(dataset) => Some(dataset),
+        Err(DatasetError::NoTables { .. }) if !runs.is_empty() => None,
+        Err(error) => return Err(error.into()),
+    };
+    let document = campaign::compose(findings(args, dataset.as_ref(), &runs)?);
+    let text = match args.format {
+        DocumentFormat::Html => html::render(&document),
+        DocumentFormat::Json => json::render(&document).context("JSON")?,
+        DocumentFormat::Junit => campaign::junit(&document).context("JUnit")?,
+    };
+    match &args.output {
+        Some(path) => write(path, &text)?,
+        None => super::print(&text)?,
+    }
+    Ok(document.result.exit_code())
+}
+
+fn findings(
+    args: &ReportArgs,
+    dataset: Option<&Dataset>,
+    runs: &[Run],
+) -> anyhow::Result<Findings> {
+    let objects = match dataset {
+        Some(dataset) => egress::object_rows(dataset, args.objects.as_deref())?,
+        None => Vec::new(),
+    };
+    let has_policies = egress::has_policies(&objects);
+    let history = History::new(objects).context("objects")?;
+    let mut notes = Vec::new();
+    let measurements = Measurements::read(&Sources {
+        runs,
+        dataset,
+        history: &history,
+    })?;
+    let no_tables = || "the dataset has runs and no tables".to_owned();
+    let (egress, split, cost, books) = match dataset {
+        None => (
+            Err(no_tables()),
+            Err(no_tables()),
+            Err(no_tables()),
+            Books::default().report(),
+        ),
+        Some(dataset) => (
+            connections(dataset, &history, has_policies, runs, &mut notes)?,
+            responses(dataset, &history, runs, &mut notes)?,
+            charges(dataset, &history, runs)?,
+            kept_books(dataset)?,
+        ),
+    };
+    Ok(Findings {
+        name: name(&args.dataset, runs),
+        measurements,
+        egress,
+        split,
+        cost,
+        comparisons: Comparisons::default(),
+        books,
+        manifests: runs.iter().map(|run| run.manifest.clone()).collect(),
+        notes,
+        inputs: inputs(&args.dataset, dataset, runs)?,
+    })
+}
+
+/// The campaign's name, or that of the folder.
+fn name(root: &Path, runs: &[Run]) -> String {
+    let mut campaigns: Vec<&str> = runs
+        .iter()
+        .map(|run| run.manifest.campaign.as_str())
+        .filter(|campaign| !campaign.is_empty())
+        .collect();
+    campaigns.sort_unstable();
+    campaigns.dedup();
+    if !campaigns.is_empty() {
+        return campaigns.join(", ");
+    }
+    let folder = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    let folder = folder.file_name().map(|name| name.display().to_string());
+    folder.unwrap_or_else(|| "a dataset".to_owned())
+}
+
+fn connections(
+    dataset: &Dataset,
+    history: &History,
+    has_policies: bool,
+    runs: &[Run],
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Result<EgressReport, String>> {
+    if dataset.files(FlowRow::TABLE).is_empty() {
+        return Ok(Err("the dataset has no table flows".to_owned()));
+    }
+    let options = EgressOptions {
+        runs: runs.iter().map(egress::window).collect(),
+        ..EgressOptions::default()
+    };
+    let engine = EngineOptions::default();
+    let judged = egress::judged(dataset, history, has_policies, engine, &options)?;
+    Ok(match judged {
+        Some((report, warnings)) => {
+            notes.extend(warnings);
+            Ok(report)
+        }
+        None => Err(egress::NOTHING_JUDGED.to_owned()),
+    })
+}
+
+fn responses(
+    dataset: &Dataset,
+    history: &History,
+    runs: &[Run],
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Result<SplitReport, String>> {
+    if dataset.files(HttpRow::TABLE).is_empty() {
+        return Ok(Err("the dataset has no table http".to_owned()));
+    }
+    let evidence = split::read_evidence(dataset, history, Vec::new())?;
+    let options = SplitOptions::default();
+    let mut report = match assess(&evidence, &options) {
+        Ok(Some(report)) => report,
+        Ok(None) => return Ok(Err(split::nothing_judged(&evidence))),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let mut figures = Vec::new();
+    for run in runs {
+        if run.manifest.outcome == RunOutcome::Completed {
+            match loads::read(&[run]) {
+                Ok(read) => figures.extend(read),
+                Err(error) => notes.push(super::one_line(&error)),
+            }
+        }
+    }
+    loads::weigh(&mut report, &mut figures, &evidence);
+    Ok(Ok(report))
+}
+
+fn charges(
+    dataset: &Dataset,
+    history: &History,
+    runs: &[Run],
+) -> anyhow::Result<Result<CostReport, String>> {
+    if dataset.files(CpuRow::TABLE).is_empty() {
+        return Ok(Err("the dataset has no table cpu".to_owned()));
+    }
+    let mut scopes: Vec<RunScope> = runs.iter().map(scope_of).collect();
+    if scopes.is_empty() {
+        let Some(window) = recorded(dataset)? else {
+            return Ok(Err("the table cpu has no rows".to_owned()));
+        };
+        scopes.push(RunScope {
+            run: String::new(),
+            case: String::new(),
+            completed: true,
+            window,
+            client_pod: None,
+        });
+    }
+    Ok(Ok(read_cost(dataset, history, scopes)?))
+}
+
+fn kept_books(dataset: &Dataset) -> anyhow::Result<BooksReport> {
+    Ok(read_books(dataset, &Filter::default())?)
+}
+
+/// The files that were read, hashed: those of the tables, and the runs' manifests with what they list.
+fn inputs(root: &Path, dataset: Option<&Dataset>, runs: &[Run]) -> anyhow::Result<Vec<InputGroup>> {
+    let mut groups = Vec::new();
+    for table in dataset.into_iter().flat_map(Dataset::tables) {
+        let files = dataset.map_or(&[][..], |dataset| dataset.files(table));
+        let files = files
+            .iter()
+            .map(|file| hashed(&file.path, file.relative.clone()));
+        groups.push(InputGroup::new(table, files.collect::<Result<_, _>>()?));
+    }
+    let mut files = Vec::new();
+    for run in runs {
+        let listed = run.manifest.files.keys().map(String::as_str);
+        for name in [RunManifest::FILE_NAME].into_iter().chain(listed) {
+            let path = run.folder.join(name);
+            let below = path.strip_prefix(root).unwrap_or(&path);
+            // A failed run may lack what its tool did not come to write.
+            if path.is_file() {
+                files.push(hashed(&path, below.display().to_string())?);
+            }
+        }
+    }
+    if !files.is_empty() {
+        groups.push(InputGroup::new("runs", files));
+    }
+    Ok(groups)
+}
+
+fn hashed(path: &Path, shown: String) -> anyhow::Result<InputFile> {
+    let read = || -> io::Result<(u64, String)> {
+        let mut file = File::open(path)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 16];
+        let mut bytes = 0;
+        loop {
+            let count = file.read(&mut buffer)?;
+            if count == 0 {
+                return Ok((bytes, campaign::hex(&hash.finalize())));
+            }
+            hash.update(&buffer[..count]);
+            bytes += count as u64;
+        }
+    };
+    let (bytes, sha256) = read().with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(InputFile {
+        path: shown,
+        bytes,
+        sha256,
+    })
+}
+
+/// Writes the file; it appears when it is complete.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let Some(name) = path.file_name() else {
+        bail!("--output {}: want a file", path.display());
+    };
+    let temporary: PathBuf = path.with_file_name(format!(".{}.tmp", name.display()));
+    fs::write(&temporary, text)
+        .and_then(|()| fs::rename(&temporary, path))
+        .with_context(|| format!("--output {}: cannot write", path.display()))
+}

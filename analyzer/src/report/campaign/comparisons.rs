@@ -1,0 +1,93 @@
+//! How cases compare: the sentences of `weighbridge compare` with their numbers.
+
+use std::collections::BTreeSet;
+
+use super::table::{Cell, Table};
+use super::{Comparisons, Source};
+use crate::compare::{CompareReport, Comparison, Figures, MetricReport};
+use crate::figures::Unit;
+
+/// The section; where nothing is compared, the reason.
+pub(super) fn section(compared: &Result<CompareReport, String>) -> Comparisons {
+    let report = match compared {
+        Ok(report) => report,
+        Err(reason) => {
+            return Comparisons {
+                absent_because: Some(format!("No cases are compared: {reason}.")),
+                ..Comparisons::default()
+            };
+        }
+    };
+    let mut inputs = BTreeSet::new();
+    let mut section = Comparisons::default();
+    for campaign in &report.campaigns {
+        for metric in &campaign.metrics {
+            let files = metric.origins.iter().flat_map(|origin| &origin.files);
+            inputs.extend(files.filter_map(|file| file.split('/').next().map(str::to_owned)));
+            let sentences = metric.comparisons.iter();
+            section
+                .sentences
+                .extend(sentences.map(|one| one.sentence.clone()));
+            if !metric.comparisons.is_empty() {
+                section.tables.push(table(metric));
+            }
+        }
+        section.notes.extend(campaign.notes.iter().cloned());
+        section.notes.push(format!(
+            "p-values are adjusted together over {} tests: {}",
+            campaign.family.tests, campaign.family.what
+        ));
+    }
+    if section.sentences.is_empty() {
+        section.notes.clear();
+        section.absent_because =
+            Some("There are no two cases to compare: a campaign has two or more.".to_owned());
+        return section;
+    }
+    section.source = Some(Source {
+        by: vec!["means with Welch's t interval, exact permutation tests adjusted by Holm, Hodges–Lehmann and equivalence (`weighbridge compare`)".to_owned()],
+        inputs: inputs.into_iter().collect(),
+    });
+    section
+}
+
+fn table(metric: &MetricReport) -> Table {
+    let unit = Some(metric.unit.into());
+    let ratio = Some(Unit::Ratio);
+    let mut table = Table::new(
+        &metric.metric.words(),
+        &[
+            ("first", None),
+            ("second", None),
+            ("runs", None),
+            ("first − second", unit),
+            ("95 % low", unit),
+            ("95 % high", unit),
+            ("Hodges–Lehmann", unit),
+            ("ratio", ratio),
+            ("p", ratio),
+            ("p after Holm", ratio),
+            ("Hedges g", ratio),
+        ],
+    );
+    table.rows = metric.comparisons.iter().map(row).collect();
+    table
+}
+
+fn row(comparison: &Comparison) -> Vec<Cell> {
+    let figures = comparison.figures.as_ref();
+    let number = |pick: fn(&Figures) -> Option<f64>| Cell::number(figures.and_then(pick));
+    vec![
+        Cell::text(&comparison.first),
+        Cell::text(&comparison.second),
+        Cell::text(format!("{} and {}", comparison.n.0, comparison.n.1)),
+        number(|one| Some(one.difference.estimate.value)),
+        number(|one| Some(one.difference.estimate.interval.low)),
+        number(|one| Some(one.difference.estimate.interval.high)),
+        number(|one| one.shift.as_ref().map(|shift| shift.value)),
+        number(|one| one.ratio.as_ref().map(|ratio| ratio.estimate.value)),
+        number(|one| Some(one.permutation.p_value)),
+        number(|one| one.p_holm),
+        number(|one| one.hedges_g),
+    ]
+}

@@ -1,0 +1,157 @@
+//! Tables: columns with units, cells with plain numbers.
+//!
+//! JSON carries the numbers in base units; how many digits people are shown is decided for a whole
+//! column at once.
+
+use serde::{Serialize, Serializer};
+
+use crate::figures::{Scaled, Unit, cell, column_scale};
+
+/// A table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Table {
+    /// What it shows.
+    pub title: String,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Its rows, a cell a column.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// The unit of its numbers; absent for text.
+    pub unit: Option<Unit>,
+}
+
+/// A cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Words.
+    Text(String),
+    /// A number in the column's base unit.
+    Number(f64),
+    /// Nothing: there is no such number.
+    Empty,
+}
+
+impl Table {
+    /// A table without rows.
+    pub(super) fn new(title: &str, columns: &[(&str, Option<Unit>)]) -> Self {
+        let columns = columns.iter().map(|(name, unit)| Column {
+            name: (*name).to_owned(),
+            unit: *unit,
+        });
+        Self {
+            title: title.to_owned(),
+            columns: columns.collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// The names of the columns with their units, and the rows, in words.
+    pub fn in_words(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let mut names = Vec::new();
+        let mut rows = vec![Vec::new(); self.rows.len()];
+        for (index, column) in self.columns.iter().enumerate() {
+            let (scaled, decimals) = self.scale(index, column);
+            names.push(match scaled.symbol.as_str() {
+                "" => column.name.clone(),
+                symbol => format!("{} ({symbol})", column.name),
+            });
+            for (row, words) in self.rows.iter().zip(&mut rows) {
+                words.push(match row.get(index) {
+                    Some(Cell::Text(text)) => text.clone(),
+                    Some(Cell::Number(value)) => cell(*value, &scaled, decimals),
+                    Some(Cell::Empty) | None => "–".to_owned(),
+                });
+            }
+        }
+        (names, rows)
+    }
+
+    /// Whether a column's cells are numbers, to be set to the right.
+    pub fn is_numeric(&self, index: usize) -> bool {
+        self.columns
+            .get(index)
+            .is_some_and(|column| column.unit.is_some())
+    }
+
+    fn scale(&self, index: usize, column: &Column) -> (Scaled, usize) {
+        let values: Vec<f64> = self
+            .rows
+            .iter()
+            .filter_map(|row| match row.get(index) {
+                Some(Cell::Number(value)) => Some(*value),
+                _ => None,
+            })
+            .collect();
+        let (scaled, decimals) = column_scale(column.unit.unwrap_or(Unit::Ratio), &values);
+        // A column of text has no unit to show.
+        if values.is_empty() && column.unit != Some(Unit::Share) {
+            return (
+                Scaled {
+                    divisor: 1.0,
+                    symbol: String::new(),
+                },
+                0,
+            );
+        }
+        (scaled, decimals)
+    }
+}
+
+impl Cell {
+    /// Words.
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A number, if there is one.
+    pub(super) fn number(value: Option<f64>) -> Self {
+        match value {
+            Some(value) if value.is_finite() => Self::Number(value),
+            _ => Self::Empty,
+        }
+    }
+
+    /// A number of things.
+    pub(super) fn count(value: impl TryInto<i64>) -> Self {
+        let value = value.try_into().unwrap_or(i64::MAX);
+        Self::Number(value as f64)
+    }
+}
+
+impl Serialize for Cell {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Number(value) => serializer.serialize_f64(*value),
+            Self::Empty => serializer.serialize_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_has_one_unit_and_as_many_digits_as_it_needs() {
+        let mut table = Table::new(
+            "",
+            &[("case", None), ("goodput", Some(Unit::BitsPerSecond))],
+        );
+        for (case, value) in [("a", Some(9.4e9)), ("b", Some(41e6)), ("c", None)] {
+            table.rows.push(vec![Cell::text(case), Cell::number(value)]);
+        }
+        let (names, rows) = table.in_words();
+        assert_eq!(names, ["case", "goodput (Gbit/s)"]);
+        assert_eq!(rows[0], ["a", "9.400"]);
+        assert_eq!(rows[1], ["b", "0.041"]);
+        assert_eq!(rows[2], ["c", "–"]);
+    }
+}
