@@ -6,6 +6,7 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod cpu;
 pub mod flow;
 pub mod http;
 pub mod loss;
@@ -14,7 +15,7 @@ pub mod wire;
 
 /// Version of everything in this crate. `tests/layout.rs` fails when a layout changes under an
 /// unchanged version.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 #[cfg(feature = "user")]
 mod pod {
@@ -31,6 +32,12 @@ mod pod {
     }
 
     pods!(
+        crate::cpu::CpuKey,
+        crate::cpu::CpuCharge,
+        crate::cpu::CpuSlot,
+        crate::cpu::CpuTotals,
+        crate::cpu::CpuState,
+        crate::cpu::CpuPlace,
         crate::flow::FlowKey4,
         crate::flow::FlowKey6,
         crate::flow::FlowRecord,

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use probe_abi::{
     ABI_VERSION,
+    cpu::{CpuCharge, CpuKey, CpuPlace, CpuSlot, CpuState, CpuTotals},
     flow::{FlowKey4, FlowKey6, FlowRecord, Slot4, Slot6, Tally},
     http::{Connection, ConnectionKey, HttpKey, Stream, Streams},
     loss::{LossCount, LossKey},
@@ -15,11 +16,12 @@ use probe_abi::{
 };
 
 /// Every version's layout, one line a record: name, size, alignment, offset of each field.
-const LAYOUTS: [(u32, &str); 4] = [
+const LAYOUTS: [(u32, &str); 5] = [
     (1, include_str!("layout/1.txt")),
     (2, include_str!("layout/2.txt")),
     (3, include_str!("layout/3.txt")),
     (4, include_str!("layout/4.txt")),
+    (5, include_str!("layout/5.txt")),
 ];
 
 macro_rules! describe {
@@ -85,6 +87,15 @@ fn layout() -> String {
             epoch, paired_after, before_src_port, ct_src_port, ct_dst_port, conntrack, tcp_flags,
             restarts,
         }
+        CpuKey { cgroup, command, epoch, reserved }
+        CpuCharge { ns, cycles, events }
+        CpuSlot { key, charge }
+        CpuTotals { net_rx, net_tx, idle, outside, overflow, unread }
+        CpuState {
+            last_ns, last_cycles, pending_ns, pending_cycles, vector, busy, totals, settled,
+            settled_ns,
+        }
+        CpuPlace { root, level, reserved }
     );
     text
 }

@@ -1,6 +1,7 @@
 //! From map entries to rows. Pure: time, names and settings come in as arguments.
 
 pub mod books;
+pub mod cpu;
 pub mod http;
 pub mod wire;
 

@@ -5,6 +5,8 @@
 //! handle of our own on the clsact qdisc, which may be the CNI's and is never deleted. Other
 //! programs' filters are never touched.
 
+pub mod cpu;
+
 use std::{collections::BTreeMap, fs::File, path::Path};
 
 use anyhow::Context;
@@ -24,7 +26,7 @@ use aya::{
 
 use crate::{
     interfaces::{Chosen, Role},
-    loader::program,
+    loader::{classifier, program},
     syscall::{BPF_TCX_EGRESS, BPF_TCX_INGRESS, tcx_chain},
 };
 
@@ -338,7 +340,7 @@ impl Hooks {
                 })
             }
         };
-        program::<SchedClassifier>(&mut self.ebpf, name)?
+        classifier(&mut self.ebpf, name)?
             .attach_with_options(interface, kind, options)
             .with_context(|| format!("cannot attach {name} to the interface {interface}"))
     }

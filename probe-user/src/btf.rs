@@ -1,4 +1,4 @@
-//! Where the wire hook's fields lie in this kernel's structures, from its BTF.
+//! Where the fields that programs read lie in this kernel's structures, from its BTF.
 //!
 //! There is no CO-RE from Rust, so offsets are looked up here and handed to the programs as
 //! constants. Conntrack may be a module with BTF of its own, or absent: then the second witness is
@@ -34,6 +34,10 @@ pub struct Offsets {
     pub dev_net: u32,
     /// `net.ns.inum`
     pub net_inum: u32,
+    /// `task_struct.pid`
+    pub task_pid: u32,
+    /// `task_struct.comm`
+    pub task_comm: u32,
     /// Conntrack's, where the kernel has it.
     pub conntrack: Option<ConntrackOffsets>,
 }
@@ -94,6 +98,8 @@ impl Offsets {
             dev_ifindex: required(&kernel, "net_device", "ifindex")?,
             dev_net: required(&kernel, "net_device", "nd_net.net")?,
             net_inum: required(&kernel, "net", "ns.inum")?,
+            task_pid: required(&kernel, "task_struct", "pid")?,
+            task_comm: required(&kernel, "task_struct", "comm")?,
             conntrack: conntrack(&kernel),
         })
     }
@@ -177,6 +183,8 @@ mod tests {
         assert_eq!(offsets.skb_data, witness("sk_buff", "data"));
         assert_eq!(offsets.dev_ifindex, witness("net_device", "ifindex"));
         assert_eq!(offsets.dev_net, witness("net_device", "nd_net"));
+        assert_eq!(offsets.task_pid, witness("task_struct", "pid"));
+        assert_eq!(offsets.task_comm, witness("task_struct", "comm"));
     }
 
     #[test]

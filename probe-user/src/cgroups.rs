@@ -48,6 +48,12 @@ pub enum NotFound {
         /// Some of them.
         roots: Vec<PathBuf>,
     },
+    /// The given root of the node's tasks is none.
+    #[error("--cgroup-root {}: not a directory of a cgroup v2 mount", path.display())]
+    NotNodeRoot {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The given directory is none.
     #[error("--cgroup {}: not a directory of a cgroup v2 mount", path.display())]
     NotCgroup2 {
@@ -71,14 +77,14 @@ pub fn root(given: Option<&Path>) -> Result<PathBuf, NotFound> {
     }
 }
 
-/// Every cgroup v2 mount of this mount namespace, as `/proc/self/mountinfo` lists them.
-pub fn mounts() -> Result<Vec<PathBuf>, NotFound> {
-    let text = fs::read_to_string("/proc/self/mountinfo").map_err(NotFound::Mounts)?;
-    let mounts: Vec<PathBuf> = text.lines().filter_map(cgroup2_mount).collect();
-    if mounts.is_empty() {
-        Err(NotFound::NoMount)
-    } else {
-        Ok(mounts)
+/// The directory below which the node's own tasks are: the given one, else the root of the mount
+/// that the pods' directory lies in.
+pub fn node_root(given: Option<&Path>, pods: &Path) -> Result<PathBuf, NotFound> {
+    match given {
+        Some(path) => given_root(path).map_err(|_| NotFound::NotNodeRoot {
+            path: path.to_owned(),
+        }),
+        None => mount_of(pods),
     }
 }
 
@@ -90,6 +96,17 @@ pub fn mount_of(directory: &Path) -> Result<PathBuf, NotFound> {
         .filter(of_directory)
         .max_by_key(|mount| mount.components().count())
         .ok_or(NotFound::NoMount)
+}
+
+/// Every cgroup v2 mount of this mount namespace, as `/proc/self/mountinfo` lists them.
+pub fn mounts() -> Result<Vec<PathBuf>, NotFound> {
+    let text = fs::read_to_string("/proc/self/mountinfo").map_err(NotFound::Mounts)?;
+    let mounts: Vec<PathBuf> = text.lines().filter_map(cgroup2_mount).collect();
+    if mounts.is_empty() {
+        Err(NotFound::NoMount)
+    } else {
+        Ok(mounts)
+    }
 }
 
 /// Where a controller of cgroup v1 is mounted, if it is.

@@ -47,6 +47,9 @@ pub struct RunArgs {
     /// cgroup v2 directory whose sockets are the pods' (default: the kubepods directory).
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
+    /// cgroup v2 directory below which the node's own tasks are (default: the mount's root).
+    #[arg(long, value_name = "PATH")]
+    pub cgroup_root: Option<PathBuf>,
     /// Interface by which traffic leaves the node; may be repeated (default: found).
     #[arg(long = "uplink", value_name = "IF")]
     pub uplinks: Vec<String>,
@@ -69,6 +72,24 @@ pub struct RunArgs {
     /// Count HTTP responses at the pods' sockets.
     #[arg(long, value_name = "SWITCH", default_value = "on")]
     pub http: Switch,
+    /// Charge processor time to cgroups, commands and network softirqs.
+    #[arg(long, value_name = "SWITCH", default_value = "on")]
+    pub cpu: Switch,
+    /// What to count as cycles beside time; auto takes hardware, else reference, else none.
+    #[arg(long, value_name = "SOURCE", default_value = "auto")]
+    pub cycles: Cycles,
+    /// Measure the run time of the probe's own eBPF programs; needs CAP_SYS_ADMIN and costs some
+    /// 50 ns a run of every eBPF program of the machine.
+    #[arg(long)]
+    pub measure_self: bool,
+    /// Whether this probe writes what concerns the whole kernel (softirqs, idle time). Where several
+    /// nodes share a kernel, auto leaves it to the one that holds the lock.
+    #[arg(long, value_name = "WHO", default_value = "auto")]
+    pub kernel_wide: KernelWide,
+    /// Directory to lock for that, one that the nodes of a kernel share; where it is not there,
+    /// every probe writes.
+    #[arg(long, value_name = "DIR", default_value = "/lib/modules")]
+    pub kernel_wide_lock: PathBuf,
     /// Serve /metrics and /healthz at this address.
     #[arg(long, value_name = "ADDR:PORT")]
     pub metrics_listen: Option<SocketAddr>,
@@ -103,6 +124,32 @@ pub enum Switch {
     /// It is done.
     On,
     /// It is left out.
+    Off,
+}
+
+/// Where cycles come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Cycles {
+    /// The first of hardware, reference and none that this machine has.
+    Auto,
+    /// The processors' own counters.
+    Hardware,
+    /// CPU time times the rate of the time-stamp counter.
+    Reference,
+    /// Time alone.
+    None,
+    /// A software counter in the place of the hardware's, to try its path.
+    Software,
+}
+
+/// Who writes what concerns the whole kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KernelWide {
+    /// One probe of a kernel.
+    Auto,
+    /// This one.
+    On,
+    /// Another one.
     Off,
 }
 

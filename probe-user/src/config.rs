@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{LogFormat, RunArgs, Switch};
+use crate::cli::{Cycles, KernelWide, LogFormat, RunArgs, Switch};
 
 /// Shortest interval: below it, draining the maps costs more than counting.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
@@ -45,6 +45,8 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// cgroup v2 directory to watch; absent: to be found.
     pub cgroup: Option<PathBuf>,
+    /// cgroup v2 directory below which the node's own tasks are; absent: the mount's root.
+    pub cgroup_root: Option<PathBuf>,
     /// Uplinks by name; empty: to be found.
     pub uplinks: Vec<String>,
     /// Tunnels by name; empty: to be found.
@@ -59,6 +61,16 @@ pub struct Config {
     pub profile_hz: Option<u32>,
     /// Whether HTTP responses are counted.
     pub http: bool,
+    /// Whether processor time is charged.
+    pub cpu: bool,
+    /// What to count as cycles.
+    pub cycles: Cycles,
+    /// Whether the run time of the probe's own programs is measured.
+    pub measure_self: bool,
+    /// Who writes what concerns the whole kernel.
+    pub kernel_wide: KernelWide,
+    /// Directory to lock for it.
+    pub kernel_wide_lock: PathBuf,
     /// Where to serve `/metrics` and `/healthz`, if at all.
     pub metrics_listen: Option<SocketAddr>,
     /// File to make once every hook is attached, if any.
@@ -117,6 +129,7 @@ impl Config {
             interval,
             duration: arguments.duration,
             cgroup: arguments.cgroup,
+            cgroup_root: arguments.cgroup_root,
             uplinks: interface_names("--uplink", arguments.uplinks)?,
             tunnels: interface_names("--tunnel", arguments.tunnels)?,
             max_flows: max_flows(arguments.max_flows)?,
@@ -124,6 +137,11 @@ impl Config {
             resources: arguments.resources == Switch::On,
             profile_hz: arguments.profile.map(profile_hz).transpose()?,
             http: arguments.http == Switch::On,
+            cpu: arguments.cpu == Switch::On,
+            cycles: arguments.cycles,
+            measure_self: arguments.measure_self,
+            kernel_wide: arguments.kernel_wide,
+            kernel_wide_lock: arguments.kernel_wide_lock,
             metrics_listen: arguments.metrics_listen,
             ready_file: arguments.ready_file,
             merge_every: within(

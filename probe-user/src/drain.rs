@@ -5,6 +5,7 @@
 //! has no writer: it is read whole, the per-CPU front tables are added to it, and it is deleted.
 
 mod connections;
+pub mod cpu;
 
 use std::{collections::HashMap, hash::Hash, io, os::fd::AsFd, time::Instant};
 
@@ -27,6 +28,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use self::connections::Sweep;
 use crate::{
+    clock,
     loader::take_map,
     syscall::{delete_all, lookup_all, wait_for_programs},
 };
@@ -50,6 +52,7 @@ pub struct Maps {
     generation: u32,
     epoch: u32,
     pair_at_uplink: bool,
+    flipped_ns: u64,
     cpus: usize,
 }
 
@@ -102,6 +105,7 @@ impl Maps {
             generation: 0,
             epoch: 0,
             pair_at_uplink: false,
+            flipped_ns: 0,
             cpus: nr_cpus()
                 .map_err(|(_, error)| error)
                 .context("possible CPUs")?,
@@ -115,8 +119,15 @@ impl Maps {
         self.generation = (closed + 1) % GENERATIONS;
         self.epoch = self.epoch.wrapping_add(1);
         self.tell()?;
+        self.flipped_ns = clock::monotonic_ns().context("cannot read the clock")?;
         wait_for_programs();
         Ok(closed as u8)
+    }
+
+    /// When the last flip told programs to write to the other generation: the interval's end. The
+    /// wait for those that had not heard of it belongs to the next.
+    pub fn flipped_ns(&self) -> u64 {
+        self.flipped_ns
     }
 
     /// Says whether uplinks' egress hooks look at packets themselves or ask the wire hook.

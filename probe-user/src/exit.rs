@@ -2,7 +2,10 @@
 //!
 //! It looks at the types of errors and never at their text.
 
-use crate::{cgroups, config, interfaces, privileges, spool::SpoolError};
+use crate::{
+    attach::cpu::NoStatistics, cgroups, config, interfaces, privileges,
+    processors::cycles::NoCycles, spool::SpoolError,
+};
 
 /// Bad use: the command line, the machine or the user's rights must change.
 pub const BAD_USE: u8 = 2;
@@ -16,6 +19,8 @@ pub fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<privileges::Missing>()
             || cause.is::<interfaces::NotFound>()
             || cause.is::<cgroups::NotFound>()
+            || cause.is::<NoCycles>()
+            || cause.is::<NoStatistics>()
             || matches!(
                 cause.downcast_ref(),
                 Some(SpoolError::Unusable { .. } | SpoolError::Lock(_))

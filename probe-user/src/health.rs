@@ -51,6 +51,10 @@ pub struct Stats {
     pub pairing_overflow: u64,
     /// HTTP byte streams and responses that could not be followed.
     pub http_unparsed: u64,
+    /// Charges of processor time that the full map of accounts turned away.
+    pub cpu_overflow: u64,
+    /// Where cycles come from and why from there; absent where processor time is not charged.
+    pub cycle_source: Option<(&'static str, String)>,
     /// Records that did not fit the ring buffer.
     pub ring_drops: u64,
     /// What is on disk, and what was lost on the way there.
@@ -155,7 +159,6 @@ impl Server {
             .map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
-            .name("health".to_owned())
             .spawn(move || {
                 if let Err(error) = runtime.block_on(serve(listener, health, stopped)) {
                     tracing::error!(%error, "the metrics server stopped");

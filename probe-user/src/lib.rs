@@ -20,6 +20,7 @@ pub mod loader;
 pub mod machine;
 pub mod preflight;
 pub mod privileges;
+pub mod processors;
 pub mod profile;
 pub mod resources;
 pub mod run;

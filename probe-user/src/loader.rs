@@ -4,7 +4,7 @@ use anyhow::Context;
 use aya::{
     Btf, Ebpf, EbpfLoader, include_bytes_aligned,
     maps::MapData,
-    programs::{BtfTracePoint, CgroupSkb, SchedClassifier},
+    programs::{BtfTracePoint, CgroupSkb, RawTracePoint, SchedClassifier},
 };
 use probe_abi::params::TUNNEL_PORTS;
 
@@ -29,6 +29,16 @@ const CLASSIFIERS: [&str; 6] = [
 const POD_PROGRAMS: [&str; 2] = ["pod_egress", "pod_ingress"];
 /// The tp_btf program, and its tracepoint.
 const WIRE: (&str, &str) = ("wire", "net_dev_queue");
+/// The tp_btf programs that charge processor time, and their tracepoints.
+pub const PROCESSOR_PROGRAMS: [(&str, &str); 3] = [
+    ("softirq_exit", "softirq_exit"),
+    ("softirq_entry", "softirq_entry"),
+    ("cpu_switch", "sched_switch"),
+];
+/// Programs that are run by test runs and attached nowhere.
+const CALLED: [&str; 2] = ["cpu_settle", "cpu_level"];
+/// Accounts of processor time that fit the map, where nothing else is asked for.
+const MAX_ACCOUNTS: u32 = 16_384;
 
 /// What the programs are told, beside the kernel's offsets.
 #[derive(Clone, Debug)]
@@ -43,6 +53,27 @@ pub struct Parameters {
     pub http: bool,
     /// UDP ports of tunnels.
     pub tunnel_ports: Vec<TunnelPort>,
+    /// How processor time is charged; absent where it is not.
+    pub processors: Option<ProcessorParameters>,
+}
+
+/// What the programs that charge processor time are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessorParameters {
+    /// Whether each CPU has a cycle counter to be read.
+    pub counters: bool,
+    /// Capacity of the map of accounts.
+    pub max_accounts: u32,
+}
+
+impl ProcessorParameters {
+    /// With room for as many accounts as a node is likely to need.
+    pub fn new(counters: bool) -> Self {
+        Self {
+            counters,
+            max_accounts: MAX_ACCOUNTS,
+        }
+    }
 }
 
 impl Parameters {
@@ -59,19 +90,25 @@ impl Parameters {
             max_flows: config.max_flows,
             http: config.http,
             tunnel_ports: config.tunnel_ports.clone(),
+            processors: None,
         })
     }
 }
 
 /// Loads the object and every program in it. Nothing is attached yet.
 pub fn load(parameters: &Parameters) -> anyhow::Result<Ebpf> {
+    let mut ebpf = load_common(parameters)?;
+    for name in CLASSIFIERS {
+        classifier(&mut ebpf, name)?;
+    }
+    Ok(ebpf)
+}
+
+/// Loads the object and the programs that every node needs. The kernel takes long to check a tc
+/// program, and few nodes have every kind of interface: [`classifier`] loads those.
+pub fn load_common(parameters: &Parameters) -> anyhow::Result<Ebpf> {
     let offsets = Offsets::of_kernel()?;
     let mut ebpf = load_object(OBJECT, parameters, &offsets)?;
-    for name in CLASSIFIERS {
-        program::<SchedClassifier>(&mut ebpf, name)?
-            .load()
-            .with_context(|| format!("the kernel refused the tc program {name}"))?;
-    }
     for name in POD_PROGRAMS {
         program::<CgroupSkb>(&mut ebpf, name)?
             .load()
@@ -82,6 +119,18 @@ pub fn load(parameters: &Parameters) -> anyhow::Result<Ebpf> {
     program::<BtfTracePoint>(&mut ebpf, name)?
         .load(tracepoint, &btf)
         .with_context(|| format!("the kernel refused the tracing program {name}"))?;
+    if parameters.processors.is_some() {
+        for (name, tracepoint) in PROCESSOR_PROGRAMS {
+            program::<BtfTracePoint>(&mut ebpf, name)?
+                .load(tracepoint, &btf)
+                .with_context(|| format!("the kernel refused the tracing program {name}"))?;
+        }
+        for name in CALLED {
+            program::<RawTracePoint>(&mut ebpf, name)?
+                .load()
+                .with_context(|| format!("the kernel refused the program {name}"))?;
+        }
+    }
     Ok(ebpf)
 }
 
@@ -114,6 +163,8 @@ pub fn load_object_with(
     let original = conntrack.as_ref().map_or(&zero, |found| &found.original);
     let reply = conntrack.as_ref().map_or(&zero, |found| &found.reply);
     let http = u32::from(parameters.http);
+    let processors = parameters.processors;
+    let counters = u32::from(processors.is_some_and(|processors| processors.counters));
     let mut loader = EbpfLoader::new();
     loader
         .override_global("NETNS_INODE", &parameters.netns_inode, true)
@@ -132,13 +183,18 @@ pub fn load_object_with(
         .override_global("DEV_NET", &offsets.dev_net, true)
         .override_global("NET_INUM", &offsets.net_inum, true)
         .override_global("CT_TUPLE_ORIGINAL", original, true)
-        .override_global("CT_TUPLE_REPLY", reply, true);
+        .override_global("CT_TUPLE_REPLY", reply, true)
+        .override_global("TASK_PID", &offsets.task_pid, true)
+        .override_global("TASK_COMM", &offsets.task_comm, true)
+        .override_global("CYCLES_ON", &counters, true);
     if let Some((name, value)) = further {
         loader.override_global(name, value, true);
     }
     for map in ["FLOWS4", "FLOWS6", "WIRE", "CONNECTIONS", "RESPONSES"] {
         loader.map_max_entries(map, parameters.max_flows);
     }
+    let accounts = processors.map_or(1, |processors| processors.max_accounts);
+    loader.map_max_entries("CPU_ACCOUNTS", accounts);
     loader
         .load(object)
         .context("cannot load the eBPF object's maps")
@@ -155,6 +211,17 @@ where
         .with_context(|| format!("the eBPF program {name} is of another kind"))
 }
 
+/// A tc program by name, loaded if it is not yet.
+pub fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut SchedClassifier> {
+    let found = program::<SchedClassifier>(ebpf, name)?;
+    if found.fd().is_err() {
+        found
+            .load()
+            .with_context(|| format!("the kernel refused the tc program {name}"))?;
+    }
+    Ok(found)
+}
+
 /// Takes a map's descriptor out of the object.
 pub fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<MapData> {
     use aya::maps::Map;
@@ -162,9 +229,11 @@ pub fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<MapData> {
         .take_map(name)
         .with_context(|| format!("the eBPF object has no map {name}"))?;
     match map {
-        Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::PerCpuArray(data) => {
-            Ok(data)
-        }
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::PerfEventArray(data) => Ok(data),
         other => anyhow::bail!("the eBPF map {name} is of an unexpected kind: {other:?}"),
     }
 }

@@ -12,11 +12,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use trace_schema::cpu::CycleSource;
 
 use crate::cli::{PreflightArgs, ReportFormat};
 use crate::interfaces::netlink::Netlink;
 use crate::interfaces::{Chosen, Role, Survey};
-use crate::{cgroups, privileges, profile};
+use crate::processors::cycles::Cycles;
+use crate::{cgroups, cli, privileges, profile};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -119,6 +121,7 @@ pub fn examine(arguments: &PreflightArgs) -> Vec<Check> {
             "allow AF_NETLINK sockets (seccomp profile)",
         )),
     }
+    checks.push(cycles());
     checks.push(judge::af_xdp(
         &read("/proc/net/protocols").unwrap_or_default(),
     ));
@@ -186,6 +189,21 @@ fn interfaces(arguments: &PreflightArgs, survey: &Survey) -> Vec<Check> {
         Check::ok("tunnels", tunnels),
         judge::xdp(&chosen),
     ]
+}
+
+/// What the probe would count as cycles, and why that.
+fn cycles() -> Check {
+    match Cycles::choose(cli::Cycles::Auto) {
+        Ok(found) if found.source() == CycleSource::Hardware => {
+            Check::ok("cycles", found.to_string())
+        }
+        Ok(found) => Check::warn(
+            "cycles",
+            found.to_string(),
+            "none needed; counts of the processor's own cycles need a machine that shows its PMU",
+        ),
+        Err(error) => Check::warn("cycles", error.to_string(), "--cycles none"),
+    }
 }
 
 fn memory_lock_is_unlimited() -> bool {

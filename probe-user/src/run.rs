@@ -154,6 +154,7 @@ fn advance(stats: &mut Stats, sampler: &Sampler, sample: &Sample) {
     stats.last_interval_end_us = sample.interval_us.1;
     stats.hooks = hooks(sampler, &sample.ledger);
     stats.maps = maps(&sample.ledger);
+    stats.cycle_source = sampler.cycle_source();
     for row in &sample.ledger {
         stats.overflow_packets += row.overflow.packets.cast_unsigned();
         stats.non_ip_packets += row.non_ip.packets.cast_unsigned();
@@ -161,6 +162,9 @@ fn advance(stats: &mut Stats, sampler: &Sampler, sample: &Sample) {
         stats.pairing_missed += row.pairing_missed.cast_unsigned();
         stats.pairing_ambiguous += row.pairing_ambiguous.cast_unsigned();
         stats.pairing_overflow += row.pairing_overflow.cast_unsigned();
+        if row.vantage == Vantage::Cpu {
+            stats.cpu_overflow += row.overflow.buffers.cast_unsigned();
+        }
         stats.http_unparsed += row.http_unparsed.cast_unsigned();
         stats.ring_drops += row.ring_drops.cast_unsigned();
     }
@@ -179,6 +183,7 @@ fn hooks(sampler: &Sampler, ledger: &[LedgerRow]) -> Vec<Hook> {
     for row in ledger {
         let (vantage, interface) = match (row.vantage, &row.interface) {
             (Vantage::Pod, _) => ("pod", String::new()),
+            (Vantage::Cpu, _) => ("cpu", String::new()),
             (Vantage::Wire, Some(interface)) => ("wire", interface.clone()),
             _ => continue,
         };
@@ -207,6 +212,7 @@ fn maps(ledger: &[LedgerRow]) -> Vec<MapUse> {
     pick("flows", Vantage::Pod)
         .into_iter()
         .chain(pick("wire", Vantage::Wire))
+        .chain(pick("cpu_accounts", Vantage::Cpu))
         .collect()
 }
 

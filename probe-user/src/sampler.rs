@@ -3,6 +3,8 @@
 //! It owns everything that touches the kernel and hands out plain rows; where they go is for
 //! [`crate::run`] to say.
 
+mod interfaces;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
@@ -12,13 +14,8 @@ use anyhow::Context;
 use aya_log::EbpfLogger;
 use probe_abi::flow::hook;
 use trace_schema::{
-    cpu::CpuRow,
-    flows::{FlowRow, NatState},
-    http::HttpRow,
-    ledger::LedgerRow,
-    profile::ProfileRow,
-    resources::ResourceRow,
-    snat::SnatRow,
+    cpu::CpuRow, flows::FlowRow, http::HttpRow, ledger::LedgerRow, profile::ProfileRow,
+    resources::ResourceRow, snat::SnatRow,
 };
 use tracing::{info, warn};
 
@@ -30,17 +27,17 @@ use crate::{
         http::http_rows,
         wire::WireLog,
     },
-    attach::{self, Followers, Hooks, Standing, TcPath},
+    attach::{Hooks, Standing, TcPath},
     cgroups::{self, index::Index},
     clock::{self, Offset},
     config::Config,
-    drain::Maps,
+    drain::{Maps, cpu::CpuMaps},
     interfaces::{
-        Chosen, Role,
-        follow::{Change, Follow},
+        follow::Follow,
         netlink::{Counters, Netlink},
     },
-    loader::{self, Parameters},
+    loader::{self, Parameters, ProcessorParameters},
+    processors::{Processors, cycles::Cycles},
 };
 
 /// Least time between two scans of the cgroup tree that unknown ids ask for.
@@ -58,6 +55,7 @@ pub struct Sampler {
     netlink: Netlink,
     follow: Follow,
     cgroups: Index,
+    processors: Option<Processors>,
     wire_log: WireLog,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     edges: BTreeMap<u32, Edge>,
@@ -101,6 +99,11 @@ pub struct Sample {
 impl Sampler {
     /// Finds what is not given, loads and attaches. When this returns, packets are being counted.
     pub fn start(config: Config) -> anyhow::Result<Self> {
+        // What was asked for and is not there ends the run before anything else is looked for.
+        let cycles = config
+            .cpu
+            .then(|| Cycles::choose(config.cycles))
+            .transpose()?;
         let mut netlink = Netlink::open()?;
         let follow = Follow::start(
             config.uplinks.clone(),
@@ -109,16 +112,27 @@ impl Sampler {
         )?;
         let root = cgroups::root(config.cgroup.as_deref())?;
         let ticks_per_second = ticks_per_second()?;
-        let mut ebpf = loader::load(&Parameters::new(&config, ticks_per_second)?)?;
+        let mut parameters = Parameters::new(&config, ticks_per_second)?;
+        let counters = cycles.as_ref().map(Cycles::has_counters);
+        parameters.processors = counters.map(ProcessorParameters::new);
+        let mut ebpf = loader::load_common(&parameters)?;
         let logger = EbpfLogger::init(&mut ebpf)
             .map_err(|error| warn!("messages from the eBPF programs are off: {error}"))
             .ok();
         let maps = Maps::take(&mut ebpf)?;
+        let node_root = cgroups::node_root(config.cgroup_root.as_deref(), &root)?;
+        let processors = cycles
+            .map(|cycles| {
+                let maps = CpuMaps::take(&mut ebpf)?;
+                Processors::new(&config, cycles, maps, node_root.clone())
+            })
+            .transpose()?;
         let boot_id = boot_id()?;
         let clock = clock::measure()?;
         let mut sampler = Self {
             hooks: Hooks::new(ebpf, TcPath::of_kernel()),
-            cgroups: Index::new(root.clone(), LEAST_SCAN_GAP),
+            cgroups: Index::new(root.clone(), LEAST_SCAN_GAP).with_node(&node_root),
+            processors,
             wire_log: WireLog::default(),
             tick_ns: 1_000_000_000 / u64::from(ticks_per_second),
             start_us: clock.utc_us(clock::monotonic_ns()?),
@@ -146,13 +160,19 @@ impl Sampler {
         sampler.choose_where_to_pair()?;
         sampler.refresh_interfaces();
         sampler.hooks.attach_pods(&root)?;
-        let node_root = cgroups::mount_of(&root)?;
+        if let Some(processors) = &mut sampler.processors {
+            processors.start(&mut sampler.hooks)?;
+        }
+        let writes_kernel_wide = match &mut sampler.processors {
+            Some(processors) => processors.is_kernel_wide(),
+            None => true,
+        };
         sampler.machine.start(
             &sampler.config,
             &node_root,
             &root,
             &mut sampler.cgroups,
-            true,
+            writes_kernel_wide,
         )?;
         sampler.start_us = clock.utc_us(clock::monotonic_ns()?);
         info!(cgroup = %root.display(), "pod hooks attached");
@@ -163,9 +183,12 @@ impl Sampler {
     pub fn close_interval(&mut self) -> anyhow::Result<Sample> {
         self.cgroups.scan(Instant::now());
         let before = self.counters();
+        if let Some(processors) = &mut self.processors {
+            processors.settle(&mut self.hooks)?;
+        }
         let closed = self.maps.flip()?;
         let after = self.counters();
-        let now_ns = clock::monotonic_ns()?;
+        let now_ns = self.maps.flipped_ns();
         self.measure_clock()?;
         let drained = self.maps.collect(closed)?;
         if drained.orphans > 0 {
@@ -195,7 +218,13 @@ impl Sampler {
         let cgroups = &mut self.cgroups;
         let flows = flow_rows(&interval, &drained, |id| owner(cgroups, id));
         let http = http_rows(&interval, &drained.http, |id| owner(cgroups, id));
-        let machine = self.machine.rows(&interval, &mut self.cgroups, true);
+        let writes_kernel_wide = match &mut self.processors {
+            Some(processors) => processors.is_kernel_wide(),
+            None => true,
+        };
+        let machine = self
+            .machine
+            .rows(&interval, &mut self.cgroups, writes_kernel_wide);
         let misses = self.new_misses();
         let mut ledger = ledger_rows(
             &interval,
@@ -214,6 +243,13 @@ impl Sampler {
                 capacity: self.config.max_flows,
             },
         );
+        let mut cpu = Vec::new();
+        if let Some(processors) = &mut self.processors {
+            let charged =
+                processors.collect(&interval, drained.epoch, &self.hooks, &mut self.cgroups)?;
+            cpu = charged.rows;
+            ledger.push(charged.ledger);
+        }
         self.edges = end;
         self.fresh.clear();
         ledger.extend(machine.ledger);
@@ -230,7 +266,7 @@ impl Sampler {
             flows,
             http,
             snat: wire.rows,
-            cpu: Vec::new(),
+            cpu,
             resources: machine.resources,
             profile: machine.profile,
             ledger,
@@ -252,158 +288,10 @@ impl Sampler {
         self.hooks.attached()
     }
 
-    fn attach(&mut self, chosen: &Chosen) -> anyhow::Result<()> {
-        let index = chosen.link.index;
-        let before = self
-            .netlink
-            .counters()?
-            .get(&index)
-            .copied()
-            .unwrap_or_default();
-        self.hooks.attach(chosen)?;
-        let after = self
-            .netlink
-            .counters()?
-            .get(&index)
-            .copied()
-            .unwrap_or(before);
-        self.edges.insert(index, Edge { before, after });
-        self.fresh.insert(index);
-        info!(interface = %chosen.link.name, role = ?chosen.role, "hooks attached");
-        Ok(())
-    }
-
-    /// Hooks what appeared, forgets what went, and keeps ours at the head of every chain.
-    fn follow_interfaces(&mut self) -> anyhow::Result<()> {
-        let survey = self.netlink.survey()?;
-        for change in self.follow.step(&survey) {
-            match change {
-                // Attached below, like those that could not be before.
-                Change::Appeared(_) => {}
-                Change::Gone(chosen) => {
-                    info!(interface = %chosen.link.name, "interface gone");
-                    self.edges.remove(&chosen.link.index);
-                    self.hooks.forget(chosen.link.index);
-                }
-                Change::Renamed { from, to } => {
-                    info!(%from, to = %to.link.name, "interface renamed");
-                    self.hooks.rename(to.link.index, &to.link.name);
-                }
-            }
-        }
-        for chosen in self.follow.chosen().to_vec() {
-            if !self.hooks.is_attached(chosen.link.index)
-                && let Err(error) = self.attach(&chosen)
-            {
-                warn!("cannot follow {}: {error:#}", chosen.link.name);
-            }
-        }
-        for interface in self.hooks.keep_first()? {
-            warn!(%interface, "another program had gone before ours; put back at the head");
-        }
-        // Our own programs' coming and going changes chains too.
-        self.standings = self.standings();
-        self.choose_where_to_pair()?;
-        self.refresh_interfaces();
-        Ok(())
-    }
-
-    /// Who else is in the uplinks' chains now.
-    fn standings(&mut self) -> BTreeMap<u32, Standing> {
-        let uplinks = self.follow.chosen().iter();
-        let uplinks = uplinks.filter(|chosen| chosen.role == Role::Uplink);
-        let indices = uplinks.map(|chosen| chosen.link.index).collect::<Vec<_>>();
-        let standing = |index| {
-            // Legacy filters run behind tcx programs as well.
-            let filters = self.netlink.has_other_egress_filters(index, attach::HANDLE);
-            (index, self.hooks.standing(index, filters.unwrap_or(true)))
-        };
-        indices.into_iter().map(standing).collect()
-    }
-
-    /// Uplinks whose addresses, in the interval that was just closed, may not be those that left: a
-    /// program came into the chain behind a hook that looked at packets itself. The packets that
-    /// were still looked at so after the interval's end are the next one's, which is doubted too.
-    fn doubt_chains(&mut self) -> BTreeSet<u32> {
-        let now = self.standings();
-        let changed = now.iter().filter(|&(index, standing)| {
-            let known = self.standings.get(index);
-            known.is_some_and(|known| known.followers == Followers::None && known != standing)
-        });
-        let changed = changed.map(|(&index, _)| index).collect::<BTreeSet<_>>();
-        for index in &changed {
-            if let Some(interface) = self.interfaces.get_mut(index) {
-                warn!(interface = %interface.name, "the programs behind the egress hook changed: what left is not certain");
-                interface.egress_nat = NatState::Undetermined;
-            }
-        }
-        let news = if self.pairs_at_uplink {
-            changed
-        } else {
-            BTreeSet::new()
-        };
-        let carried = std::mem::replace(&mut self.doubtful, news);
-        carried.union(&self.doubtful).copied().collect()
-    }
-
-    /// Uplinks behind whose egress hook nothing follows see packets as they leave, and the wire hook
-    /// may stay off: it costs every packet of the machine something.
-    fn choose_where_to_pair(&mut self) -> anyhow::Result<()> {
-        let at_uplink = self
-            .standings
-            .values()
-            .all(|standing| standing.followers == Followers::None);
-        if !at_uplink {
-            self.hooks.attach_wire()?;
-        }
-        if at_uplink != self.pairs_at_uplink {
-            self.maps.pair_at_uplink(at_uplink)?;
-            self.pairs_at_uplink = at_uplink;
-            info!(at = if at_uplink { "uplink" } else { "wire" }, "pairing");
-        }
-        if at_uplink {
-            self.hooks.detach_wire()?;
-        }
-        Ok(())
-    }
-
-    fn refresh_interfaces(&mut self) {
-        let chosen = self.follow.chosen().to_vec();
-        self.interfaces = chosen
-            .iter()
-            .map(|chosen| {
-                let standing = self.standings.get(&chosen.link.index);
-                let egress_nat = match standing.map(|standing| standing.followers) {
-                    Some(Followers::None) => NatState::Post,
-                    _ => NatState::Undetermined,
-                };
-                let interface = Interface {
-                    name: chosen.link.name.clone(),
-                    egress_nat,
-                    link_header_bytes: i32::from(chosen.link.link_header_bytes),
-                };
-                (chosen.link.index, interface)
-            })
-            .collect();
-    }
-
-    /// Hook codes with the interface index, for the ledger.
-    fn hook_places(&self) -> Vec<(u8, u32)> {
-        let mut places = vec![(hook::POD_EGRESS, 0), (hook::POD_INGRESS, 0)];
-        // A hook that could not be attached has no row: nobody was watching there.
-        let watched = |chosen: &&Chosen| self.hooks.is_attached(chosen.link.index);
-        for chosen in self.follow.chosen().iter().filter(watched) {
-            let index = chosen.link.index;
-            match chosen.role {
-                Role::Uplink => places.extend([
-                    (hook::UPLINK_EGRESS, index),
-                    (hook::UPLINK_INGRESS, index),
-                    (hook::WIRE, index),
-                ]),
-                Role::Tunnel => places.push((hook::TUNNEL_INGRESS, index)),
-            }
-        }
-        places
+    /// Where cycles come from, and why from there; none where processor time is not charged.
+    pub fn cycle_source(&self) -> Option<(&'static str, String)> {
+        let cycles = self.processors.as_ref()?.cycles();
+        Some((cycles.name(), cycles.reason().to_owned()))
     }
 
     /// The kernel's counters; none where they cannot be had, and then the books say so.

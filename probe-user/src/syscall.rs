@@ -11,6 +11,7 @@ use std::{
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
@@ -144,6 +145,40 @@ pub fn delete_all<K: IntoBytes + Immutable>(map: BorrowedFd<'_>, keys: &[K]) -> 
         rest = &rest[(attr.count as usize + 1).min(rest.len())..];
     }
     Ok(())
+}
+
+/// Puts a descriptor into an array of descriptors.
+pub fn set_descriptor(map: BorrowedFd<'_>, index: u32, value: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    #[derive(IntoBytes, Immutable)]
+    struct ElementAttr {
+        map_fd: u32,
+        padding: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let number = value.as_raw_fd();
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd() as u32,
+        padding: 0,
+        key: &raw const index as u64,
+        value: &raw const number as u64,
+        flags: 0,
+    };
+    // SAFETY: key and value lead to four bytes each, as such a map has them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_UPDATE_ELEM,
+            &raw mut attr,
+            size_of::<ElementAttr>(),
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(io::Error::last_os_error())
 }
 
 /// Waits until every eBPF program that was running when this was called has ended.

@@ -107,6 +107,22 @@ fn a_cgroup_that_is_none_is_named_with_its_flag() {
 }
 
 #[test]
+fn cycles_that_are_not_to_be_had_are_refused() {
+    use probe_user::{cli::Cycles, processors::cycles::Cycles as Source};
+    require_root();
+    let Err(refusal) = Source::choose(Cycles::Hardware) else {
+        // This machine has them: the probe's own choice says the same.
+        assert_eq!(Source::choose(Cycles::Auto).unwrap().name(), "hardware");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    check_bad_use(
+        &mut run(directory.path(), &["--cycles", "hardware"]),
+        &["--cycles hardware", "--cycles auto", &refusal.to_string()],
+    );
+}
+
+#[test]
 fn without_rights_the_missing_ones_are_named() {
     require_root();
     let directory = tempfile::tempdir().unwrap();

@@ -56,7 +56,7 @@ pub struct CpuRow {
     pub boot_id: String,
     /// Whose time it is.
     pub scope: CpuScope,
-    /// cgroup v2 id (scope `cgroup`).
+    /// cgroup v2 id (scope `cgroup`); absent in the row of what the full map of accounts turned away.
     pub cgroup_id: Option<i64>,
     /// Path below the node's cgroup root, where it could be found (scope `cgroup`).
     pub cgroup_path: Option<String>,

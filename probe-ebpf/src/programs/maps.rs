@@ -2,9 +2,10 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerfEventArray},
 };
 use probe_abi::{
+    cpu::{CPU_FRONT_SIDES, CPU_FRONT_SLOTS, CpuCharge, CpuKey, CpuPlace, CpuSlot, CpuState},
     flow::{FRONT_ENTRIES, FlowKey4, FlowKey6, FlowRecord, Slot4, Slot6},
     loss::{LossCount, LossKey},
     params::{Control, TUNNEL_PORTS},
@@ -29,6 +30,22 @@ pub static FINGERPRINTS: LruHashMap<Fingerprint, Before> = LruHashMap::with_max_
 pub static WIRE: HashMap<WireKey, WireRecord> = HashMap::with_max_entries(65_536, 0);
 #[map]
 pub static REQUEST: PerCpuArray<Request> = PerCpuArray::with_max_entries(1, 0);
+/// What each CPU keeps of its time.
+#[map]
+pub static CPU: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);
+/// Accounts that each CPU has at hand.
+#[map]
+pub static CPU_FRONT: PerCpuArray<CpuSlot> =
+    PerCpuArray::with_max_entries(CPU_FRONT_SIDES * CPU_FRONT_SLOTS, 0);
+/// Accounts that had to make room there.
+#[map]
+pub static CPU_ACCOUNTS: HashMap<CpuKey, CpuCharge> = HashMap::with_max_entries(16_384, 0);
+/// Where the node's tasks are.
+#[map]
+pub static CPU_PLACE: Array<CpuPlace> = Array::with_max_entries(1, 0);
+/// Each CPU's cycle counter.
+#[map]
+pub static CYCLES: PerfEventArray<u64> = PerfEventArray::new(0);
 
 /// What an uplink's egress hook asks of the wire hook, which comes next on the same CPU.
 #[repr(C)]
@@ -91,6 +108,12 @@ parameters! {
     CT_TUPLE_ORIGINAL: u32 = 0;
     /// Offset of `nf_conn.tuplehash[1].tuple`.
     CT_TUPLE_REPLY: u32 = 0;
+    /// Offset of `task_struct.pid`.
+    TASK_PID: u32 = 0;
+    /// Offset of `task_struct.comm`.
+    TASK_COMM: u32 = 0;
+    /// Not zero where there are cycle counters to be read.
+    CYCLES_ON: u32 = 0;
 }
 
 /// Reads a parameter. Volatile, since the compiler would fold the default in.

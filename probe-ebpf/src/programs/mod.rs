@@ -3,6 +3,7 @@
 pub mod account;
 pub mod atomic;
 pub mod buffer;
+pub mod cpu;
 pub mod here;
 pub mod http;
 pub mod look;

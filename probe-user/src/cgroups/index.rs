@@ -33,7 +33,7 @@ pub struct Cgroup {
 /// The directories below a root by cgroup id.
 #[derive(Debug)]
 pub struct Index {
-    root: PathBuf,
+    roots: Vec<PathBuf>,
     /// Paths are read from here on: the kubepods directory that the root is or lies in.
     base: PathBuf,
     least_gap: Duration,
@@ -54,12 +54,20 @@ impl Index {
             .unwrap_or(Path::new("/"))
             .to_owned();
         Self {
-            root,
+            roots: vec![root],
             base,
             least_gap,
             last_scan: None,
             by_id: HashMap::new(),
         }
+    }
+
+    /// The same, with what is below the root of the node's tasks as well.
+    #[must_use]
+    pub fn with_node(mut self, node: &Path) -> Self {
+        self.roots.retain(|root| !root.starts_with(node));
+        self.roots.push(node.to_owned());
+        self
     }
 
     /// The cgroup with this id. An unknown id leads to a scan, if the last is long enough ago.
@@ -88,10 +96,28 @@ impl Index {
     /// Scans now, so that short-lived directories are met while they are there.
     pub fn scan(&mut self, now: Instant) {
         self.last_scan = Some(now);
-        if let Ok(id) = cgroup_id(&self.root) {
-            self.meet(id, self.root.clone(), now);
+        for root in self.roots.clone() {
+            if let Ok(id) = cgroup_id(&root) {
+                self.meet(id, root.clone(), now);
+            }
+            self.scan_below(root, now);
         }
-        let mut pending = vec![(self.root.clone(), 0)];
+        self.by_id
+            .retain(|_, cgroup| now.duration_since(cgroup.last_met) <= REMEMBERED);
+    }
+
+    /// How many directories are known, those gone included.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    fn scan_below(&mut self, root: PathBuf, now: Instant) {
+        let mut pending = vec![(root, 0)];
         while let Some((directory, depth)) = pending.pop() {
             // A directory that goes during the scan has no entries left to read.
             let Ok(entries) = fs::read_dir(&directory) else {
@@ -106,18 +132,6 @@ impl Index {
                 }
             }
         }
-        self.by_id
-            .retain(|_, cgroup| now.duration_since(cgroup.last_met) <= REMEMBERED);
-    }
-
-    /// How many directories are known, those gone included.
-    pub fn len(&self) -> usize {
-        self.by_id.len()
-    }
-
-    /// Whether none is known.
-    pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
     }
 
     fn may_scan(&self, now: Instant) -> bool {
@@ -182,6 +196,21 @@ mod tests {
             index.get(root_id, Instant::now()).unwrap().identity,
             Identity::default()
         );
+    }
+
+    #[test]
+    fn with_the_node_its_services_are_met_and_pods_keep_their_identity() {
+        let (root, _) = tree();
+        let pod = make(&root, &format!("kubepods/{POD}"));
+        let service = make(&root, "system.slice/kubelet.service");
+        let kubepods = root.path().join("kubepods");
+        let mut index = Index::new(kubepods, GAP).with_node(root.path());
+        index.scan(Instant::now());
+        let met = index.get(pod, Instant::now()).unwrap();
+        assert_eq!(met.identity.pod_uid.as_deref(), Some(POD_UID));
+        let met = index.get(service, Instant::now()).unwrap();
+        assert_eq!(met.path, root.path().join("system.slice/kubelet.service"));
+        assert_eq!(met.identity, Identity::default());
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Snapshot {
         }
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, u64); 12] {
+    fn counters(&self) -> [(&'static str, &'static str, u64); 13] {
         let Stats { written, .. } = &self.stats;
         [
             ("intervals", "Intervals ended", self.stats.intervals),
@@ -64,6 +64,11 @@ impl Snapshot {
                 "http_unparsed",
                 "HTTP byte streams and responses that could not be followed",
                 self.stats.http_unparsed,
+            ),
+            (
+                "cpu_overflow",
+                "Charges of processor time that the full map of accounts turned away",
+                self.stats.cpu_overflow,
             ),
             (
                 "ring_drops",
@@ -138,6 +143,12 @@ impl Collector for Snapshot {
             "1 for each attached hook",
             &hooks,
         )?;
+
+        if let Some((source, reason)) = &self.stats.cycle_source {
+            let labels = [("source", *source), ("reason", reason.as_str())];
+            let help = "1, labelled with what cycles are and why";
+            gauge(&mut encoder, "cycle_source", help, &[(labels, 1)])?;
+        }
 
         let single = |value| -> [Labels<'_, 0>; 1] { [([], value)] };
         gauge(

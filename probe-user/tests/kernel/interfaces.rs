@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use aya::programs::TcAttachType;
-use probe_user::{cli::LogFormat, config::Config, sampler::Sampler};
+use probe_user::{
+    cli::{Cycles, KernelWide, LogFormat},
+    config::Config,
+    sampler::Sampler,
+};
 use trace_schema::flows::{Direction, NatState};
 
 use crate::place::{Cgroup, add_filter, in_namespace, ip, send, sh};
 
-fn config(cgroup: &Cgroup) -> Config {
+/// A probe's configuration that watches a cgroup's sockets.
+pub fn config(cgroup: &Cgroup) -> Config {
     Config {
         node: "worker".to_owned(),
         output: "/nonexistent".into(),
@@ -20,6 +25,12 @@ fn config(cgroup: &Cgroup) -> Config {
         max_flows: 4096,
         tunnel_ports: Vec::new(),
         http: true,
+        cgroup_root: None,
+        cpu: true,
+        cycles: Cycles::Auto,
+        measure_self: false,
+        kernel_wide: KernelWide::On,
+        kernel_wide_lock: "/lib/modules".into(),
         resources: true,
         profile_hz: None,
         metrics_listen: None,

@@ -178,6 +178,7 @@ pub fn parameters() -> Parameters {
         max_flows: 4096,
         http: true,
         tunnel_ports: Vec::new(),
+        processors: None,
     }
 }
 

@@ -129,6 +129,7 @@ fn parameters(max_flows: u32) -> Parameters {
             port(TunnelKind::Vxlan, 4789),
             port(TunnelKind::Geneve, 6081),
         ],
+        processors: None,
     }
 }
 

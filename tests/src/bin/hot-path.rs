@@ -2,8 +2,9 @@
 //!
 //! The tc bodies run under `BPF_PROG_TEST_RUN`, beside a program that does nothing and a plain hash
 //! counter, all in the same rounds; figures are medians over rounds, in nanoseconds a packet, and
-//! net of the program that does nothing. The tracing program cannot be test-run: its run time comes
-//! from the kernel's own statistics under real traffic on a veth pair.
+//! net of the program that does nothing. Tracing programs cannot be test-run: their run time comes
+//! from the kernel's own statistics under real traffic, on a veth pair for the wire hook, and back and
+//! forth on the loopback for those that charge processor time.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +23,9 @@ use aya::{
 use clap::Parser;
 use probe_abi::wire::LOOKUPS_PER_EPOCH;
 use probe_user::{
+    attach::{Hooks, TcPath, cpu::RunTime},
     btf::Offsets,
-    loader::{Parameters, load_object_with, program},
+    loader::{Parameters, ProcessorParameters, load_common, load_object_with, program},
 };
 use serde::Serialize;
 
@@ -83,7 +85,10 @@ fn main() -> anyhow::Result<()> {
     }
     figures.extend(cgroup_entry(&object, options.rounds)?);
     figures.extend(tracing(&object, options.rounds)?);
+    let processors = processors(options.rounds)?;
     print(&figures);
+    println!("{}", processors.share());
+    figures.extend(processors.figures());
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_vec_pretty(&figures)?)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -99,6 +104,7 @@ fn load(object: &[u8], flows: u32) -> anyhow::Result<Ebpf> {
         max_flows: 262_144,
         http: true,
         tunnel_ports: Vec::new(),
+        processors: None,
     };
     let offsets = Offsets::of_kernel()?;
     load_object_with(object, &parameters, &offsets, Some(("BENCH_FLOWS", &flows)))
@@ -224,6 +230,111 @@ fn tracing(object: &[u8], rounds: usize) -> anyhow::Result<Vec<Figure>> {
 fn run_time(ebpf: &mut Ebpf) -> anyhow::Result<(Duration, u64)> {
     let info = program::<BtfTracePoint>(ebpf, "wire")?.info()?;
     Ok((info.run_time(), info.run_count()))
+}
+
+/// What charging processor time costs.
+struct Processors {
+    softirq_ns: f64,
+    switch_ns: f64,
+}
+
+impl Processors {
+    /// Softirqs a second that the share of a CPU is told for, and as many switches.
+    const RATE: f64 = 100_000.0;
+
+    fn share(&self) -> String {
+        let percent = |ns: f64| ns * Self::RATE / 1e7;
+        format!(
+            "processor time at {} network softirqs a second: {:.2} % of one CPU \
+             ({:.0} ns each), and as many switches {:.2} % more ({:.0} ns each)",
+            Self::RATE,
+            percent(self.softirq_ns),
+            self.softirq_ns,
+            percent(self.switch_ns),
+            self.switch_ns
+        )
+    }
+
+    fn figures(&self) -> [Figure; 2] {
+        let figure = |program: &str, ns: f64| Figure {
+            program: program.to_owned(),
+            flows: 1,
+            ns_per_packet: ns,
+            ns_net_of_noop: None,
+        };
+        [
+            figure("softirq_entry + softirq_exit", self.softirq_ns),
+            figure("cpu_switch", self.switch_ns),
+        ]
+    }
+}
+
+/// The run time of the programs that charge processor time, while a datagram goes back and forth
+/// between two threads: each way is a softirq and a switch or two.
+fn processors(rounds: usize) -> anyhow::Result<Processors> {
+    use std::os::unix::fs::MetadataExt;
+    ip(&["link", "set", "lo", "up"])?;
+    let parameters = Parameters {
+        netns_inode: std::fs::metadata("/proc/thread-self/ns/net")?.ino() as u32,
+        ticks_per_second: 250,
+        max_flows: 1,
+        http: false,
+        tunnel_ports: Vec::new(),
+        processors: Some(ProcessorParameters::new(false)),
+    };
+    let mut hooks = Hooks::new(load_common(&parameters)?, TcPath::of_kernel());
+    hooks.attach_processors(true)?;
+    for cpu in 0..std::thread::available_parallelism()?.get() {
+        hooks.settle(cpu as u32)?;
+    }
+    let _statistics = enable_stats(Stats::RunTime)?;
+    let (mut softirq, mut switch) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let before = hooks.run_times();
+        back_and_forth(DATAGRAMS / rounds as u32)?;
+        let after = hooks.run_times();
+        let mean = |name: &str| {
+            let of = |runs: &[RunTime]| {
+                let found = runs.iter().find(|run| run.program == name);
+                found.map_or((0, 0), |run| (run.time.as_nanos(), run.runs))
+            };
+            let (from, to) = (of(&before), of(&after));
+            (to.0 - from.0) as f64 / (to.1 - from.1) as f64
+        };
+        softirq.push(mean("softirq_entry") + mean("softirq_exit"));
+        switch.push(mean("cpu_switch"));
+    }
+    Ok(Processors {
+        softirq_ns: median(&softirq),
+        switch_ns: median(&switch),
+    })
+}
+
+/// Sends a datagram to a thread that sends it back, so many times.
+fn back_and_forth(times: u32) -> anyhow::Result<()> {
+    let near = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let far = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    near.connect(far.local_addr()?)?;
+    far.connect(near.local_addr()?)?;
+    std::thread::scope(|scope| {
+        let echo = scope.spawn(move || -> std::io::Result<()> {
+            let mut datagram = [0; 64];
+            for _ in 0..times {
+                far.recv(&mut datagram)?;
+                far.send(&datagram)?;
+            }
+            Ok(())
+        });
+        let mut datagram = [0; 64];
+        for _ in 0..times {
+            near.send(&datagram)?;
+            near.recv(&mut datagram)?;
+        }
+        match echo.join() {
+            Ok(ended) => Ok(ended?),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// A veth pair in this namespace, its far end up and unanswering; gone when dropped.

@@ -210,6 +210,8 @@ impl Probe {
         let child = command
             .args(["run", "--node", "bench", "--uplink", "up0", "--cgroup"])
             .arg(&bench.cgroup)
+            // What a packet costs is measured here, and nothing else.
+            .args(["--cpu", "off"])
             .arg("--output")
             .arg(dataset.path())
             .arg("--ready-file")

@@ -1,0 +1,117 @@
+//! The programs that charge processor time: their tracepoints, and the test runs that settle CPUs.
+
+use std::{io, os::fd::OwnedFd, time::Duration};
+
+use anyhow::Context;
+use aya::{
+    programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun},
+    sys::{Stats, enable_stats},
+};
+use probe_abi::cpu::settled;
+
+use super::Hooks;
+use crate::loader::{PROCESSOR_PROGRAMS, program};
+
+/// Times that settling a CPU is tried; what is in the way lasts some hundred nanoseconds.
+const ATTEMPTS: usize = 1000;
+
+/// The kernel does not give run-time statistics.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--measure-self: the kernel keeps its statistics of eBPF programs from this process: add CAP_SYS_ADMIN, or leave the flag out"
+)]
+pub struct NoStatistics(#[source] aya::sys::SyscallError);
+
+/// What one of the probe's programs cost since it was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunTime {
+    /// Its name.
+    pub program: String,
+    /// Time, as long as statistics are on.
+    pub time: Duration,
+    /// Runs, as long as statistics are on.
+    pub runs: u64,
+}
+
+impl Hooks {
+    /// Attaches the programs that charge processor time. Nothing is charged on a CPU before it is
+    /// settled for the first time.
+    pub fn attach_processors(&mut self, with_softirqs: bool) -> anyhow::Result<()> {
+        for (name, tracepoint) in PROCESSOR_PROGRAMS {
+            if with_softirqs || tracepoint == "sched_switch" {
+                program::<BtfTracePoint>(&mut self.ebpf, name)?
+                    .attach()
+                    .with_context(|| format!("cannot attach to the tracepoint {tracepoint}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Charges what runs on a CPU right now. False where the CPU is not online.
+    pub fn settle(&mut self, cpu: u32) -> anyhow::Result<bool> {
+        let settle = program::<RawTracePoint>(&mut self.ebpf, "cpu_settle")?;
+        for _ in 0..ATTEMPTS {
+            let options = RawTracePointRunOptions {
+                cpu: Some(cpu),
+                ..RawTracePointRunOptions::new()
+            };
+            match settle.test_run(options) {
+                Ok(result) if result.return_value == settled::DONE => return Ok(true),
+                Ok(_) => {}
+                Err(ProgramError::SyscallError(error))
+                    if error.io_error.raw_os_error() == Some(libc::ENXIO) =>
+                {
+                    return Ok(false);
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot settle CPU {cpu}"));
+                }
+            }
+        }
+        anyhow::bail!("cannot settle CPU {cpu}: a softirq is in the way each time")
+    }
+
+    /// Depth of the cgroup root that the maps were told among this thread's ancestors.
+    pub fn cgroup_level(&mut self) -> anyhow::Result<Option<u32>> {
+        let result = program::<RawTracePoint>(&mut self.ebpf, "cpu_level")?
+            .test_run(RawTracePointRunOptions::new())
+            .context("cannot find the cgroup root's depth")?;
+        Ok(result.return_value.checked_sub(1))
+    }
+
+    /// Runs of the programs that charge processor time which the kernel skipped since they were
+    /// loaded, because the program was already running on that CPU.
+    pub fn processor_misses(&self) -> u64 {
+        let misses = PROCESSOR_PROGRAMS
+            .iter()
+            .filter_map(|(name, _)| self.misses(name));
+        misses.sum()
+    }
+
+    /// What each program of the probe cost since it was loaded.
+    pub fn run_times(&self) -> Vec<RunTime> {
+        let programs = self.ebpf.programs();
+        programs
+            .filter_map(|(name, found)| {
+                let info = found.info().ok()?;
+                Some(RunTime {
+                    program: name.to_owned(),
+                    time: info.run_time(),
+                    runs: info.run_count(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// Has the kernel measure the run time of every eBPF program until the descriptor is closed.
+pub fn measure_run_times() -> Result<OwnedFd, NoStatistics> {
+    enable_stats(Stats::RunTime).map_err(NoStatistics)
+}
+
+impl NoStatistics {
+    /// What the system said.
+    pub fn io_error(&self) -> &io::Error {
+        &self.0.io_error
+    }
+}

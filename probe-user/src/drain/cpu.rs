@@ -1,0 +1,229 @@
+//! Draining what was charged: each CPU's accounts at hand, those in the map, and the totals.
+//!
+//! Accounts of an epoch that is over have no writer and are read once. Totals only grow: what each
+//! CPU kept of them when it was settled is taken as a difference from the time before.
+
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use anyhow::Context;
+use aya::{
+    Ebpf,
+    maps::{Array, Map, MapData},
+    util::nr_cpus,
+};
+use probe_abi::cpu::{
+    CPU_FRONT_SIDES, CPU_FRONT_SLOTS, CpuCharge, CpuKey, CpuPlace, CpuSlot, CpuState, CpuTotals,
+};
+
+use super::entries_of;
+use crate::{
+    loader::take_map,
+    syscall::{lookup_all, set_descriptor},
+};
+
+/// The maps that processor time is charged in.
+pub struct CpuMaps {
+    state: MapData,
+    front: MapData,
+    accounts: MapData,
+    place: Array<MapData, CpuPlace>,
+    counters: MapData,
+    known: Vec<Known>,
+    boundary_ns: u64,
+    capacity: u32,
+}
+
+/// What was read of a CPU the last time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    totals: CpuTotals,
+    settled_ns: u64,
+    /// It was off.
+    was_absent: bool,
+}
+
+/// What an interval was charged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CpuDrained {
+    /// By cgroup id and command.
+    pub accounts: HashMap<(u64, String), CpuCharge>,
+    /// What has no account, of all CPUs.
+    pub totals: CpuTotals,
+    /// Entries of the map of accounts.
+    pub entries: usize,
+    /// Its capacity.
+    pub capacity: u32,
+}
+
+impl CpuMaps {
+    /// Takes the maps out of the loaded object.
+    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        let cpus = nr_cpus()
+            .map_err(|(_, error)| error)
+            .context("possible CPUs")?;
+        let accounts = take_map(ebpf, "CPU_ACCOUNTS")?;
+        let capacity = accounts
+            .info()
+            .context("the map of accounts")?
+            .max_entries();
+        Ok(Self {
+            state: take_map(ebpf, "CPU")?,
+            front: take_map(ebpf, "CPU_FRONT")?,
+            accounts,
+            place: Array::try_from(Map::Array(take_map(ebpf, "CPU_PLACE")?))?,
+            counters: take_map(ebpf, "CYCLES")?,
+            known: vec![Known::default(); cpus],
+            boundary_ns: 0,
+            capacity,
+        })
+    }
+
+    /// Says which cgroup the node's tasks are below, and at which depth it is.
+    pub fn set_place(&mut self, root: u64, level: u32) -> anyhow::Result<()> {
+        let place = CpuPlace {
+            root,
+            level,
+            reserved: 0,
+        };
+        self.place
+            .set(0, place, 0)
+            .context("cannot write the cgroup root")
+    }
+
+    /// Hands a CPU's cycle counter to the programs.
+    pub fn set_counter(&self, cpu: u32, counter: BorrowedFd<'_>) -> anyhow::Result<()> {
+        set_descriptor(self.counters.fd().as_fd(), cpu, counter)
+            .with_context(|| format!("cannot hand over the cycle counter of CPU {cpu}"))
+    }
+
+    /// Reads a closed epoch. Every CPU that is online must have been settled just before it ended.
+    pub fn collect(&mut self, epoch: u32) -> anyhow::Result<CpuDrained> {
+        let mut drained = CpuDrained {
+            capacity: self.capacity,
+            ..CpuDrained::default()
+        };
+        let entries = entries_of::<CpuKey, CpuCharge>(&self.accounts, |key| key.epoch == epoch)
+            .context("cannot drain the accounts of processor time")?;
+        drained.entries = entries.len();
+        for (key, charge) in entries {
+            drained.charge(&key, charge);
+        }
+        let first = (epoch % CPU_FRONT_SIDES) * CPU_FRONT_SLOTS;
+        let (_, slots) = lookup_all::<u32, CpuSlot>(
+            self.front.fd().as_fd(),
+            self.known.len(),
+            first.checked_sub(1),
+            CPU_FRONT_SLOTS as usize,
+        )
+        .context("cannot read the accounts that CPUs have at hand")?;
+        let of_epoch = |slot: &&CpuSlot| slot.key.epoch == epoch && slot.key.cgroup != 0;
+        for slot in slots.iter().filter(of_epoch) {
+            drained.charge(&slot.key, slot.charge);
+        }
+        let (_, states) =
+            lookup_all::<u32, CpuState>(self.state.fd().as_fd(), self.known.len(), None, 1)
+                .context("cannot read the CPUs' totals")?;
+        self.add_totals(&states, &mut drained.totals);
+        Ok(drained)
+    }
+
+    fn add_totals(&mut self, states: &[CpuState], totals: &mut CpuTotals) {
+        let mut boundary_ns = self.boundary_ns;
+        for (known, state) in self.known.iter_mut().zip(states) {
+            if state.settled_ns == known.settled_ns {
+                known.was_absent = true;
+                continue;
+            }
+            let mut news = since(&state.settled, &known.totals);
+            // A CPU that comes back finds the time that it was off as idle time of its own.
+            if known.was_absent && known.settled_ns != 0 {
+                let away_ns = self.boundary_ns.saturating_sub(known.settled_ns);
+                news.idle.ns = news.idle.ns.saturating_sub(away_ns);
+            }
+            *totals = sum(totals, &news);
+            boundary_ns = boundary_ns.max(state.settled_ns);
+            *known = Known {
+                totals: state.settled,
+                settled_ns: state.settled_ns,
+                was_absent: false,
+            };
+        }
+        self.boundary_ns = boundary_ns;
+    }
+}
+
+impl CpuDrained {
+    fn charge(&mut self, key: &CpuKey, charge: CpuCharge) {
+        let account = self
+            .accounts
+            .entry((key.cgroup, command(key.command)))
+            .or_default();
+        *account = add(account, &charge);
+    }
+}
+
+/// A command up to its first zero byte.
+fn command(words: [u64; 2]) -> String {
+    let bytes: Vec<u8> = words
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .take_while(|&byte| byte != 0)
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn since(now: &CpuTotals, then: &CpuTotals) -> CpuTotals {
+    let less = |now: &CpuCharge, then: &CpuCharge| CpuCharge {
+        ns: now.ns.wrapping_sub(then.ns),
+        cycles: now.cycles.wrapping_sub(then.cycles),
+        events: now.events.wrapping_sub(then.events),
+    };
+    CpuTotals {
+        net_rx: less(&now.net_rx, &then.net_rx),
+        net_tx: less(&now.net_tx, &then.net_tx),
+        idle: less(&now.idle, &then.idle),
+        outside: less(&now.outside, &then.outside),
+        overflow: less(&now.overflow, &then.overflow),
+        unread: now.unread.wrapping_sub(then.unread),
+    }
+}
+
+fn sum(one: &CpuTotals, other: &CpuTotals) -> CpuTotals {
+    CpuTotals {
+        net_rx: add(&one.net_rx, &other.net_rx),
+        net_tx: add(&one.net_tx, &other.net_tx),
+        idle: add(&one.idle, &other.idle),
+        outside: add(&one.outside, &other.outside),
+        overflow: add(&one.overflow, &other.overflow),
+        unread: one.unread + other.unread,
+    }
+}
+
+/// Wrapping, since a part may be a few nanoseconds below zero until its next part is added.
+fn add(one: &CpuCharge, other: &CpuCharge) -> CpuCharge {
+    CpuCharge {
+        ns: one.ns.wrapping_add(other.ns),
+        cycles: one.cycles.wrapping_add(other.cycles),
+        events: one.events.wrapping_add(other.events),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_behind_a_commands_end_means_nothing() {
+        let words = |bytes: &[u8; 16]| {
+            let half = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap());
+            [half(0), half(8)]
+        };
+        assert_eq!(command(words(b"iperf3\0junk\0\0\0\0\0")), "iperf3");
+        assert_eq!(command(words(b"weighbridge-pro\0")), "weighbridge-pro");
+        assert_eq!(command(words(b"0123456789abcdef")), "0123456789abcdef");
+        assert_eq!(command([0, 7]), "");
+    }
+}

@@ -1,0 +1,234 @@
+//! The `cpu` vantage: processor time by cgroup, command and network softirq.
+//!
+//! At an interval's end every CPU is settled: what runs there right now is charged, so that a task
+//! that is never switched counts as well. Where several nodes share a kernel, tasks that are not
+//! below this node's cgroup root stand in one row, `outside`, and one probe writes what concerns the
+//! whole kernel, see [`kernel_wide`]. Where cycles come from is in [`cycles`].
+//!
+//! Time in hardware interrupts, and in softirqs other than the network's, stays with the task that
+//! was interrupted. What the hypervisor took counts as the running task's. On kernels whose softirqs
+//! are preemptible (PREEMPT_RT) they run as tasks, and are charged as such.
+
+pub mod cycles;
+pub mod kernel_wide;
+mod online;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::Context;
+use trace_schema::{cpu::CpuRow, ledger::LedgerRow};
+use tracing::{info, warn};
+
+use self::{cycles::Cycles, kernel_wide::KernelWideLock};
+use crate::{
+    aggregate::{
+        Interval,
+        cpu::{CgroupPlace, ProgramCost, Terms, cpu_ledger_row, cpu_rows},
+    },
+    attach::{Hooks, cpu::measure_run_times},
+    cgroups::{
+        self,
+        index::{Index, cgroup_id},
+    },
+    config::Config,
+    drain::cpu::CpuMaps,
+};
+
+/// id of the kernel's root cgroup: kernfs gives its root the first (`kernfs_create_root`).
+const KERNEL_ROOT: u64 = 1;
+/// Says 1 where softirqs are preemptible.
+const REALTIME: &str = "/sys/kernel/realtime";
+
+/// The running vantage.
+pub struct Processors {
+    maps: CpuMaps,
+    cycles: Cycles,
+    kernel_wide: KernelWideLock,
+    root: PathBuf,
+    statistics: Option<OwnedFd>,
+    run_times: HashMap<String, (u64, u64)>,
+    misses: u64,
+    online: BTreeSet<u32>,
+}
+
+/// What the vantage gives for an interval.
+#[derive(Clone, Debug)]
+pub struct Charged {
+    /// Rows of `cpu`.
+    pub rows: Vec<CpuRow>,
+    /// Its row of `ledger`.
+    pub ledger: LedgerRow,
+}
+
+impl Processors {
+    /// Takes what the loaded object and the machine offer; `root` is the node's cgroup root.
+    pub fn new(
+        config: &Config,
+        cycles: Cycles,
+        maps: CpuMaps,
+        root: PathBuf,
+    ) -> anyhow::Result<Self> {
+        let statistics = config.measure_self.then(measure_run_times).transpose()?;
+        Ok(Self {
+            maps,
+            cycles,
+            kernel_wide: KernelWideLock::new(config.kernel_wide, config.kernel_wide_lock.clone()),
+            root,
+            statistics,
+            run_times: HashMap::new(),
+            misses: 0,
+            online: BTreeSet::new(),
+        })
+    }
+
+    /// Attaches, and opens every CPU's books.
+    pub fn start(&mut self, hooks: &mut Hooks) -> anyhow::Result<()> {
+        self.place(hooks)?;
+        self.follow_cpus()?;
+        let is_realtime = std::fs::read_to_string(REALTIME).is_ok_and(|text| text.trim() == "1");
+        hooks.attach_processors(!is_realtime)?;
+        self.settle(hooks)?;
+        info!(cycles = %self.cycles, root = %self.root.display(), "charging processor time");
+        if is_realtime {
+            info!("softirqs are preemptible here: they are charged as the tasks that they run as");
+        }
+        Ok(())
+    }
+
+    /// Charges what runs right now: to be called just before the epoch ends.
+    pub fn settle(&mut self, hooks: &mut Hooks) -> anyhow::Result<()> {
+        for &cpu in &self.online {
+            if !hooks.settle(cpu)? {
+                info!(cpu, "CPU is off");
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of the closed epoch.
+    pub fn collect(
+        &mut self,
+        interval: &Interval,
+        epoch: u32,
+        hooks: &Hooks,
+        index: &mut Index,
+    ) -> anyhow::Result<Charged> {
+        let drained = self.maps.collect(epoch)?;
+        if drained.totals.unread > 0 {
+            warn!(
+                readings = drained.totals.unread,
+                "the cycle counter could not be read: cycles of this interval are too few"
+            );
+            // A CPU that was off for a moment left its counter dead.
+            self.cycles.close();
+            self.online.clear();
+        }
+        let terms = Terms {
+            source: self.cycles.source(),
+            reference_hz: self.cycles.reference_hz(),
+            kernel_wide: self.kernel_wide.is_ours(),
+        };
+        let root = &self.root;
+        let place = |id: u64| place_of(index, root, id);
+        let programs = match self.statistics {
+            Some(_) => new_run_times(&mut self.run_times, hooks),
+            None => Vec::new(),
+        };
+        let rows = cpu_rows(interval, &terms, &drained, &programs, place);
+        let misses = hooks.processor_misses();
+        let new_misses = misses.saturating_sub(self.misses);
+        self.misses = misses;
+        let ledger = cpu_ledger_row(interval, &drained, new_misses);
+        if let Err(error) = self.follow_cpus() {
+            warn!("cannot follow the CPUs, will try again: {error:#}");
+        }
+        Ok(Charged { rows, ledger })
+    }
+
+    /// Where cycles come from.
+    pub fn cycles(&self) -> &Cycles {
+        &self.cycles
+    }
+
+    /// Whether this probe writes what concerns the whole kernel.
+    pub fn is_kernel_wide(&mut self) -> bool {
+        self.kernel_wide.is_ours()
+    }
+
+    /// Opens counters on CPUs that came online, so that they are there before the next interval.
+    fn follow_cpus(&mut self) -> anyhow::Result<()> {
+        let online = online::cpus()?;
+        if online == self.online {
+            return Ok(());
+        }
+        self.cycles.follow(&online)?;
+        for (cpu, counter) in self.cycles.counters() {
+            self.maps.set_counter(cpu, counter)?;
+        }
+        self.online = online;
+        Ok(())
+    }
+
+    /// Tells the programs the node's root and its depth in the kernel's hierarchy, which a cgroup
+    /// namespace hides: then it is found among this process's own ancestors.
+    fn place(&mut self, hooks: &mut Hooks) -> anyhow::Result<()> {
+        let id = |path: &Path| {
+            cgroup_id(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let root = id(&self.root)?;
+        let mount = cgroups::mount_of(&self.root)?;
+        let depth = |path: &Path| path.components().count() as u32;
+        let below = depth(&self.root) - depth(&mount);
+        let mount_id = id(&mount)?;
+        let level = if mount_id == KERNEL_ROOT {
+            Some(below)
+        } else {
+            self.maps.set_place(root, 0)?;
+            let own = hooks.cgroup_level()?;
+            self.maps.set_place(mount_id, 0)?;
+            own.or(hooks.cgroup_level()?.map(|level| level + below))
+        };
+        let level = level.with_context(|| {
+            format!(
+                "cannot tell where {} is in the kernel's cgroup hierarchy, since this process is \
+                 not below it: give --cgroup-root, mount the host's /sys/fs/cgroup, or --cpu off",
+                self.root.display()
+            )
+        })?;
+        self.maps.set_place(root, level)
+    }
+}
+
+/// Runs since the last time, of programs that ran.
+fn new_run_times(known: &mut HashMap<String, (u64, u64)>, hooks: &Hooks) -> Vec<ProgramCost> {
+    let mut costs = Vec::new();
+    for run in hooks.run_times() {
+        let now = (run.time.as_nanos() as u64, run.runs);
+        let then = known.insert(run.program.clone(), now).unwrap_or_default();
+        if now.1 > then.1 {
+            costs.push(ProgramCost {
+                program: run.program,
+                ns: now.0.saturating_sub(then.0),
+                runs: now.1 - then.1,
+            });
+        }
+    }
+    costs
+}
+
+fn place_of(index: &mut Index, root: &Path, id: u64) -> CgroupPlace {
+    let Some(cgroup) = index.get(id, Instant::now()) else {
+        return CgroupPlace::default();
+    };
+    let path = cgroup.path.strip_prefix(root).ok();
+    CgroupPlace {
+        path: path.map(|path| format!("/{}", path.display())),
+        pod_uid: cgroup.identity.pod_uid.clone(),
+        container_id: cgroup.identity.container_id.clone(),
+    }
+}
