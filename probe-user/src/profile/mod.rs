@@ -168,7 +168,11 @@ impl Profiler {
         let samples = Samples::new();
         advise(samples.visibility());
         info!(hz = self.hz, event = ?rings.event(), "sampling kernel stacks");
-        *lock(&self.shared) = Some(Running { rings, samples });
+        let mut running = Running { rings, samples };
+        // What was sampled while symbols were read is of no interval.
+        running.empty();
+        running.samples.take();
+        *lock(&self.shared) = Some(running);
         let shared = Arc::clone(&self.shared);
         let pause = pause(self.hz);
         let empty = move || {

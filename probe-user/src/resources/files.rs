@@ -5,13 +5,44 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::parse::{self, Stall};
 use super::{Counters, Pressure};
 
 /// Larger than any of the files: `memory.stat` has about fifty lines.
 const LARGEST: usize = 16 * 1024;
+
+/// Files of a cgroup.
+const FILES: u64 = 7;
+
+/// Where a cgroup's files are.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub path: PathBuf,
+    /// In cgroup v1's memory hierarchy.
+    pub v1: Option<PathBuf>,
+}
+
+impl Place {
+    pub fn open(&self) -> Files {
+        Files::open(&self.path, self.v1.as_deref())
+    }
+}
+
+/// For how many cgroups files may be kept open, leaving half of the descriptors to everything else.
+/// The limit is raised as far as it may be: what systemd and runtimes give at first is meant for
+/// programs that use select(2).
+pub(super) fn most_kept() -> usize {
+    let limit = match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((_, most)) if setrlimit(Resource::RLIMIT_NOFILE, most, most).is_ok() => most,
+        Ok((now, _)) => now,
+        Err(_) => 0,
+    };
+    usize::try_from(limit / 2 / FILES).unwrap_or(usize::MAX)
+}
 
 /// Room for one file's text.
 #[derive(Debug)]
@@ -53,7 +84,7 @@ impl Memory {
 
 impl Files {
     /// Opens what is there; memory below `v1` where cgroup v2 does not account for it.
-    pub fn open(path: &Path, v1: Option<&Path>) -> Self {
+    fn open(path: &Path, v1: Option<&Path>) -> Self {
         let here = |name: &str| File::open(path.join(name)).ok();
         let mut files = Self {
             cpu: here("cpu.stat"),

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use trace_schema::resources::{ResourceRow, ResourceScope};
 use tracing::warn;
 
-use self::files::{Files, Scratch};
+use self::files::{Files, Place, Scratch};
 use self::parse::{MachineMemory, Processors};
 use self::services::services;
 use crate::cgroups::identity::Identity;
@@ -49,6 +49,8 @@ pub struct Resources {
     machine: Machine,
     groups: HashMap<u64, Group>,
     left_out: usize,
+    /// How many cgroups' files may be kept open.
+    most_kept: usize,
     scratch: Scratch,
 }
 
@@ -64,7 +66,9 @@ struct Group {
     scope: ResourceScope,
     path_below: String,
     identity: Identity,
-    files: Files,
+    place: Place,
+    /// Kept open where there are descriptors enough.
+    kept: Option<Files>,
     last: Counters,
     is_there: bool,
 }
@@ -104,9 +108,11 @@ impl Resources {
         let mut resources = Self::of(node_root, pods, Path::new("/proc"), v1_memory);
         resources.look(index);
         for group in resources.groups.values_mut() {
-            if let Some(counters) = group.files.counters(&mut resources.scratch) {
-                group.last = counters;
-            }
+            let counters = match &group.kept {
+                Some(files) => files.counters(&mut resources.scratch),
+                None => group.place.open().counters(&mut resources.scratch),
+            };
+            group.last = counters.unwrap_or(group.last);
         }
         resources.machine = resources.read_machine();
         resources
@@ -122,6 +128,7 @@ impl Resources {
             machine: Machine::default(),
             groups: HashMap::new(),
             left_out: 0,
+            most_kept: files::most_kept(),
             scratch: Scratch::default(),
         }
     }
@@ -172,14 +179,20 @@ impl Resources {
             known.is_there = true;
             return;
         }
-        let files = Files::open(path, self.v1_path(path).as_deref());
+        let place = Place {
+            path: path.to_owned(),
+            v1: self.v1_path(path),
+        };
+        let kept = self.groups.values().filter(|group| group.kept.is_some());
+        let may_keep = kept.count() < self.most_kept;
         let below = path.strip_prefix(&self.node_root).unwrap_or(path);
         let group = Group {
             scope,
             path_below: format!("/{}", below.display()).replace("//", "/"),
             identity: identity.clone(),
             last: Counters::at_birth(),
-            files,
+            kept: may_keep.then(|| place.open()),
+            place,
             is_there: true,
         };
         self.groups.insert(id, group);
@@ -240,9 +253,11 @@ impl Resources {
 impl Group {
     /// The row of the interval that ends now; none once the cgroup is gone.
     fn row(&mut self, id: u64, stamp: &Stamp, scratch: &mut Scratch) -> Option<ResourceRow> {
-        let now = self.files.counters(scratch)?;
+        let opened = self.kept.is_none().then(|| self.place.open());
+        let files = self.kept.as_ref().or(opened.as_ref())?;
+        let now = files.counters(scratch)?;
         let before = std::mem::replace(&mut self.last, now);
-        let memory = self.files.memory(scratch);
+        let memory = files.memory(scratch);
         let ns = |now, before| change(now, before).map(|us| us.saturating_mul(1000));
         let pressure = now.pressure.since(&before.pressure);
         Some(ResourceRow {

@@ -142,6 +142,17 @@ fn a_containers_row_has_what_its_files_say() {
 }
 
 #[test]
+fn without_descriptors_to_spare_files_are_opened_each_time() {
+    let mut tree = Tree::new(false);
+    tree.resources.most_kept = 0;
+    let path = format!("{}/cpu.stat", Tree::container());
+    tree.write(&path, "usage_usec 5\n");
+    assert_eq!(tree.row(ResourceScope::Container).cpu_ns, Some(5_000));
+    tree.write(&path, "usage_usec 9\n");
+    assert_eq!(tree.row(ResourceScope::Container).cpu_ns, Some(4_000));
+}
+
+#[test]
 fn memory_comes_from_cgroup_v1_where_v2_has_none() {
     let mut tree = Tree::new(true);
     let container = Tree::container();
