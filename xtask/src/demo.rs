@@ -23,6 +23,7 @@ use crate::command::{self, workspace_root};
 use crate::lab::DatapathName;
 use crate::setup::{self, Wheel};
 use fault::AnyFault;
+pub use summary::json;
 
 /// Options of `cargo xtask demo`.
 #[derive(clap::Args)]
@@ -212,7 +213,7 @@ fn style(template: &str) -> anyhow::Result<ProgressStyle> {
 }
 
 /// A binary of this workspace: cargo puts it where it put this one.
-fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {
+pub fn beside_this_program(name: &str) -> anyhow::Result<PathBuf> {
     let here = std::env::current_exe().context("could not find this program's own file")?;
     let path = here.with_file_name(name);
     if !path.is_file() {
@@ -236,7 +237,8 @@ fn empty_dataset(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     absolute(&path)
 }
 
-fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+/// The path from the root, through no link.
+pub fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     path.canonicalize()
         .with_context(|| path.display().to_string())
 }

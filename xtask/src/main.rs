@@ -5,6 +5,7 @@
 
 mod bench;
 mod build_ebpf;
+mod campaign;
 mod command;
 mod demo;
 mod lab;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Demo(options) => demo::run(options),
+        Task::Campaign(options) => campaign::run(options),
         Task::Lab(options) => lab::run(options),
         Task::Test(options) => test::run(options),
         Task::Tidy(options) => tidy::run(options),
@@ -49,6 +51,8 @@ struct Cli {
 enum Task {
     /// Run the main job on the lab: real traffic, a probe on every node, verdicts.
     Demo(demo::Options),
+    /// Repeat a study run by run, in randomised blocks, and end with its report.
+    Campaign(campaign::Options),
     /// Run every check: format, lints, tidy, unit, property, eBPF and end-to-end tests.
     Test(test::Options),
     /// Set up, inspect or clear away the lab cluster.
