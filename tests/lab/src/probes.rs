@@ -79,6 +79,9 @@ impl Lab {
             command.args(["run", "--node", &node, "--interval", &options.interval]);
             command.arg("--output").arg(&options.dataset);
             command.arg("--cgroup").arg(self.kubepods(&node));
+            command.arg("--cgroup-root").arg(self.node_root(&node));
+            // Other labs share the kernel, and write datasets of their own.
+            command.arg("--kernel-wide-lock").arg(&options.dataset);
             command.arg("--ready-file").arg(&ready);
             if let Some(max_flows) = options.max_flows {
                 command.args(["--max-flows", &max_flows.to_string()]);

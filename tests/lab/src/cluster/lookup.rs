@@ -104,7 +104,7 @@ impl Lab {
         pod
     }
 
-    fn node_root(&self, node: &str) -> PathBuf {
+    pub(crate) fn node_root(&self, node: &str) -> PathBuf {
         // system.slice/weighbridge-lab.service lies two levels below the node's root.
         let cgroup = self.node(node).cgroup();
         cgroup.ancestors().nth(2).unwrap_or(cgroup).to_owned()
