@@ -10,6 +10,10 @@ use ipnet::IpNet;
 use crate::objects::ObjectName;
 use crate::verdict::Moment;
 
+mod compare;
+
+pub use compare::CompareArgs;
+
 /// Holds recorded traffic against what Kubernetes policies demand.
 #[derive(Debug, Parser)]
 #[command(name = "weighbridge", version, propagate_version = true)]
@@ -28,6 +32,8 @@ pub enum Command {
     Split(SplitArgs),
     /// Say what the traffic costs: processor time, cycles and memory, by part, packet and byte.
     Cost(CostArgs),
+    /// Compare the cases of a campaign: means with intervals, differences, tests, equivalence.
+    Compare(CompareArgs),
     /// Write all of it as one file: verdicts, comparisons, figures, books, environment.
     Report(ReportArgs),
     /// Say what a dataset holds and whether its books balance.

@@ -3,6 +3,7 @@
 pub mod books;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod cost;
 pub mod figures;
 pub mod input;

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use crate::cli::{Cli, Command};
 
+mod compare;
 mod cost;
 mod egress;
 mod inspect;
@@ -28,6 +29,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Split(args) => split::run(&args),
         Command::Cost(args) => cost::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     }
 }

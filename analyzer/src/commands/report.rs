@@ -70,6 +70,7 @@ fn findings(
         runs,
         dataset,
         history: &history,
+        prometheus: &[],
     })?;
     let no_tables = || "the dataset has runs and no tables".to_owned();
     let (egress, split, cost, books) = match dataset {

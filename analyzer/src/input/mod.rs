@@ -8,4 +8,5 @@ pub mod iperf3;
 pub mod k6;
 pub mod manifest;
 pub mod objects;
+pub mod prometheus;
 pub mod traces;

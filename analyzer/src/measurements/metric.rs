@@ -57,6 +57,8 @@ pub enum Quantity {
     CyclesPerPacket,
     /// Cycles for each layer-3 byte.
     CyclesPerByte,
+    /// Cycles for each packet of the client pod, counted once however many uplinks it passed.
+    CyclesPerClientPacket,
     /// Processor time for each wire packet.
     CpuNsPerPacket,
     /// Processor time for each layer-3 byte.
@@ -180,6 +182,7 @@ const ENTRIES: &[Entry] = &[
     entry(Quantity::Memory, "memory", "memory in use", Unit::Bytes, true),
     entry(Quantity::CyclesPerPacket, "cycles_per_packet", "cycles per packet", Unit::CyclesPerPacket, true),
     entry(Quantity::CyclesPerByte, "cycles_per_byte", "cycles per byte", Unit::CyclesPerByte, true),
+    entry(Quantity::CyclesPerClientPacket, "cycles_per_client_packet", "cycles per packet of the client pod", Unit::CyclesPerPacket, false),
     entry(Quantity::CpuNsPerPacket, "cpu_ns_per_packet", "processor time per packet", Unit::CpuNsPerPacket, false),
     entry(Quantity::CpuNsPerByte, "cpu_ns_per_byte", "processor time per byte", Unit::CpuNsPerByte, false),
     entry(Quantity::SplitShare, "split_share", "share of the responses", Unit::Share, false),

@@ -6,10 +6,12 @@
 //! 0. Each number says from which files it was made and by what, so that it can be made again. Failed
 //! runs are listed, and no statistic uses them.
 
+mod amount;
 mod iperf3;
 mod k6;
 mod machine;
 mod metric;
+mod prometheus;
 mod series;
 mod split;
 
@@ -21,11 +23,13 @@ use serde::Serialize;
 use trace_schema::manifest::{RunManifest, RunOutcome};
 
 use crate::input::manifest::Run;
+use crate::input::prometheus::Samples;
 use crate::input::traces::{Dataset, DatasetError};
 use crate::objects::History;
 use crate::stats::Interval;
 use crate::verdict::Moment;
 
+pub use amount::{amount, digits};
 pub use metric::{Metric, Quantity, Unit, UnknownMetric};
 
 /// What the runs of a dataset measured.
@@ -150,6 +154,8 @@ pub struct Sources<'a> {
     pub dataset: Option<&'a Dataset>,
     /// The objects that tell pods and routes.
     pub history: &'a History,
+    /// Samples of Prometheus for all runs: each file's name with what it holds.
+    pub prometheus: &'a [(String, Samples)],
 }
 
 impl Measurements {
@@ -174,6 +180,11 @@ impl Measurements {
             notes.extend(machine::measure(dataset, sources.history, &mut runs)?);
             split::measure(dataset, sources.history, &mut runs)?;
         }
+        notes.extend(prometheus::measure(
+            sources.runs,
+            sources.prometheus,
+            &mut runs,
+        ));
         Ok(Self { runs, notes })
     }
 }

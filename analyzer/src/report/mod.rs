@@ -4,6 +4,7 @@
 //! which it was made, so that the same input gives the same bytes.
 
 pub mod campaign;
+pub mod compare;
 pub mod cost;
 pub mod html;
 pub mod inspection;

@@ -55,13 +55,7 @@ pub struct EquivalenceOfMeans {
 ///
 /// x̄ ± t_{n−1} s/√n (Student 1908). `None` with fewer than two runs.
 pub fn mean(sample: &[f64], confidence: f64) -> Option<Estimate> {
-    let moments = Moments::of(sample)?;
-    Spread {
-        value: moments.mean,
-        variance: moments.variance / moments.n,
-        degrees_of_freedom: moments.n - 1.0,
-    }
-    .estimate(confidence)
+    Spread::of_mean(sample)?.estimate(confidence)
 }
 
 /// The difference of two means, first less second, without assuming equal variances.
@@ -83,15 +77,8 @@ pub fn welch(first: &[f64], second: &[f64], confidence: f64) -> Option<Compariso
 /// standard error. `None` with fewer than two runs on either side or a mean that is not positive.
 pub fn ratio_of_means(first: &[f64], second: &[f64], confidence: f64) -> Option<Comparison> {
     let spread = Spread::of_log_ratio(first, second)?;
-    let logarithm = spread.estimate(confidence)?;
-    let estimate = Estimate {
-        value: logarithm.value.exp(),
-        interval: exponential(logarithm.interval),
-        ..logarithm
-    };
-    let finite = estimate.value.is_finite() && estimate.interval.high.is_finite();
-    finite.then(|| Comparison {
-        estimate,
+    Some(Comparison {
+        estimate: exponential_of(spread.estimate(confidence)?)?,
         p_value: spread.p_value(0.0),
     })
 }
@@ -133,6 +120,25 @@ pub fn tost_ratio(
         ..logarithm
     };
     ratio.wide_interval.high.is_finite().then_some(ratio)
+}
+
+/// The mean of differences with the test of its being 0.
+pub(super) fn against_zero(differences: &[f64], confidence: f64) -> Option<Comparison> {
+    let spread = Spread::of_mean(differences)?;
+    Some(Comparison {
+        estimate: spread.estimate(confidence)?,
+        p_value: spread.p_value(0.0),
+    })
+}
+
+/// An estimate of a logarithm taken back, with the logarithm's standard error.
+pub(super) fn exponential_of(logarithm: Estimate) -> Option<Estimate> {
+    let interval = exponential(logarithm.interval);
+    interval.high.is_finite().then(|| Estimate {
+        value: logarithm.value.exp(),
+        interval,
+        ..logarithm
+    })
 }
 
 /// Mean and variance of a sample of two or more.
@@ -187,14 +193,17 @@ impl Spread {
         }
     }
 
-    fn of_difference(first: &[f64], second: &[f64]) -> Option<Self> {
-        let of_mean = |moments: Moments| Self {
+    fn of_mean(sample: &[f64]) -> Option<Self> {
+        let moments = Moments::of(sample)?;
+        Some(Self {
             value: moments.mean,
             variance: moments.variance / moments.n,
             degrees_of_freedom: moments.n - 1.0,
-        };
-        let (first, second) = (Moments::of(first)?, Moments::of(second)?);
-        Some(Self::between(of_mean(first), of_mean(second)))
+        })
+    }
+
+    fn of_difference(first: &[f64], second: &[f64]) -> Option<Self> {
+        Some(Self::between(Self::of_mean(first)?, Self::of_mean(second)?))
     }
 
     fn of_log_ratio(first: &[f64], second: &[f64]) -> Option<Self> {

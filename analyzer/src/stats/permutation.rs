@@ -1,13 +1,17 @@
-//! The permutation test of a difference of means: no shape is assumed, only that runs could have
-//! been exchanged.
+//! Permutation tests of a difference of means: no shape is assumed, only that runs could have been
+//! exchanged.
+//!
+//! All splits are counted without looking at each: the pooled runs are cut into two halves, the sums
+//! of the halves' subsets are sorted, and pairs of them beyond the observed sum are counted with two
+//! pointers (Horowitz and Sahni 1974 use the same for subset sums).
 
 use serde::Serialize;
 
 use super::order::sorted;
 use super::random::Random;
 
-/// The most ways to split the runs for which all are looked at; 10 and 10 have fewer.
-pub const MOST_SPLITS: u64 = 200_000;
+/// The most sums of a half's subsets for which all splits are counted: 16 and 16 runs have fewer.
+pub const MOST_HALF_SUMS: usize = 1 << 16;
 
 /// A permutation test.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -25,10 +29,10 @@ pub struct PermutationTest {
 /// The test of Fisher and Pitman for a difference of means.
 ///
 /// The p-value is the share of all splits of the pooled runs into groups of the given sizes whose
-/// means are at least as far apart as observed (Pitman 1937). With more than `MOST_SPLITS` splits,
-/// `draws` of them are drawn with the seed and p = (1 + as far apart)/(1 + draws), which keeps the
-/// level (Phipson and Smyth 2010). `None` without a run on either side, or without a draw where
-/// draws are needed.
+/// means are at least as far apart as observed (Pitman 1937). With more subsets of half of the runs
+/// than `MOST_HALF_SUMS`, `draws` splits are drawn with the seed and p = (1 + as far apart)/(1 +
+/// draws), which keeps the level (Phipson and Smyth 2010). `None` without a run on either side, or
+/// without a draw where draws are needed.
 pub fn permutation_test(
     first: &[f64],
     second: &[f64],
@@ -53,16 +57,9 @@ pub fn permutation_test(
     if !split.total.is_finite() || !observed.is_finite() {
         return None;
     }
-    let largest = values
-        .iter()
-        .fold(0.0_f64, |most, value| most.max(value.abs()));
-    // The same split summed in another order must count as the same distance.
-    let least = observed.abs() - 1e-12 * largest;
-    let (p_value, splits, exact) = match split_count(values.len(), size) {
-        Some(all) => {
-            let far = split.count_far(&values, size, 0.0, least);
-            (far as f64 / all as f64, all, true)
-        }
+    let least = observed.abs() - tolerance(&values);
+    let (p_value, splits, exact) = match split.count_far(&values, least) {
+        Some((far, all)) => (far as f64 / all as f64, all, true),
         None if draws > 0 => {
             let far = split.draw_far(values, draws, seed, least);
             ((far + 1) as f64 / (draws as f64 + 1.0), draws, false)
@@ -77,62 +74,199 @@ pub fn permutation_test(
     })
 }
 
+/// The test that differences within pairs scatter about 0: each could have had the other sign.
+///
+/// The p-value is the share of all 2ⁿ choices of signs whose mean is at least as far from 0 as
+/// observed (Fisher 1935, section 21), the exact test of a design that deals two cases within each
+/// block. Drawn as above where there are more than twice 16 pairs. `None` without a pair.
+pub fn sign_flip_test(differences: &[f64], draws: u64, seed: u64) -> Option<PermutationTest> {
+    let values = sorted(differences)?;
+    let n = values.len() as f64;
+    let observed: f64 = values.iter().sum();
+    if !observed.is_finite() {
+        return None;
+    }
+    let least = observed.abs() - tolerance(&values);
+    let (left, right) = values.split_at(values.len() / 2);
+    let (p_value, splits, exact) = if right.len() <= MOST_HALF_SUMS.ilog2() as usize {
+        let (left, right) = (signed_sums(left), signed_sums(right));
+        let all = left.len() as u64 * right.len() as u64;
+        let far = count_beyond(&left, &right, -least, least);
+        (far as f64 / all as f64, all, true)
+    } else if draws > 0 {
+        let mut random = Random::new(seed);
+        let mut sum = || -> f64 {
+            let signed = values.iter().map(|value| match random.below(2) {
+                0 => *value,
+                _ => -value,
+            });
+            signed.sum()
+        };
+        let far = (0..draws).filter(|_| sum().abs() >= least).count();
+        ((far + 1) as f64 / (draws as f64 + 1.0), draws, false)
+    } else {
+        return None;
+    };
+    Some(PermutationTest {
+        difference: observed / n,
+        p_value,
+        splits,
+        exact,
+    })
+}
+
+/// The fewest runs a side with which `permutation_test` can give a p-value at or below a level.
+///
+/// Two of all splits are as far apart as can be: 2/C(2n, n). `None` where the level is not positive.
+pub fn runs_for_level(level: f64) -> Option<u64> {
+    if level.is_nan() || level <= 0.0 {
+        return None;
+    }
+    let mut smallest = 1.0;
+    let mut runs = 1_u64;
+    while smallest > level && runs < 600 {
+        runs += 1;
+        smallest *= runs as f64 / (4 * runs - 2) as f64;
+    }
+    Some(runs)
+}
+
+/// The same split summed in another order must count as the same distance.
+fn tolerance(values: &[f64]) -> f64 {
+    1e-12
+        * values
+            .iter()
+            .fold(0.0_f64, |most, value| most.max(value.abs()))
+}
+
 /// Pooled values of which a number goes to the chosen group.
 struct Split {
     total: f64,
-    chosen: f64,
-    rest: f64,
+    chosen: usize,
+    rest: usize,
 }
 
 impl Split {
     fn of(values: &[f64], chosen: usize) -> Self {
         Self {
             total: values.iter().sum(),
-            chosen: chosen as f64,
-            rest: (values.len() - chosen) as f64,
+            chosen,
+            rest: values.len() - chosen,
         }
     }
 
     /// The difference of means when the chosen group's sum is given.
     fn apart(&self, chosen_sum: f64) -> f64 {
-        chosen_sum / self.chosen - (self.total - chosen_sum) / self.rest
+        chosen_sum / self.chosen as f64 - (self.total - chosen_sum) / self.rest as f64
     }
 
-    /// How many ways to take `left` more of the values put the means at least so far apart.
-    fn count_far(&self, values: &[f64], left: usize, sum: f64, least: f64) -> u64 {
-        if left == 0 {
-            return u64::from(self.apart(sum).abs() >= least);
+    /// How many of all ways to choose put the means at least so far apart, and how many there are;
+    /// `None` where there are too many.
+    fn count_far(&self, values: &[f64], least: f64) -> Option<(u64, u64)> {
+        let (left, right) = values.split_at(values.len() / 2);
+        let (left, right) = (
+            sums_by_size(left, self.chosen)?,
+            sums_by_size(right, self.chosen)?,
+        );
+        // The distance is linear in the chosen sum.
+        let slope = 1.0 / self.chosen as f64 + 1.0 / self.rest as f64;
+        let offset = self.total / self.rest as f64;
+        let (low, high) = ((offset - least) / slope, (offset + least) / slope);
+        let (mut far, mut all) = (0, 0);
+        for (taken, left) in left.iter().enumerate() {
+            let Some(right) = right.get(self.chosen - taken) else {
+                continue;
+            };
+            far += count_beyond(left, right, low, high);
+            all += left.len() as u64 * right.len() as u64;
         }
-        (0..=values.len() - left)
-            .map(|place| self.count_far(&values[place + 1..], left - 1, sum + values[place], least))
-            .sum()
+        Some((far, all))
     }
 
     /// How many of the random splits put the means at least so far apart.
     fn draw_far(&self, mut values: Vec<f64>, draws: u64, seed: u64, least: f64) -> u64 {
         let mut random = Random::new(seed);
-        let chosen = self.chosen as usize;
         let mut far = 0;
         for _ in 0..draws {
-            for place in 0..chosen {
+            for place in 0..self.chosen {
                 let other = place + random.below(values.len() - place);
                 values.swap(place, other);
             }
-            let sum: f64 = values[..chosen].iter().sum();
+            let sum: f64 = values[..self.chosen].iter().sum();
             far += u64::from(self.apart(sum).abs() >= least);
         }
         far
     }
 }
 
-/// The number of ways to choose the smaller group, where all can be looked at.
-fn split_count(runs: usize, chosen: usize) -> Option<u64> {
-    let mut ways = 1_u64;
-    for step in 1..=chosen as u64 {
-        ways = ways.checked_mul((runs - chosen) as u64 + step)? / step;
-        if ways > MOST_SPLITS {
+/// Sums of all subsets with at most `most` values, by their size, each list in rising order; `None`
+/// where there are too many.
+fn sums_by_size(values: &[f64], most: usize) -> Option<Vec<Vec<f64>>> {
+    let most = most.min(values.len());
+    let mut sums = vec![Vec::new(); most + 1];
+    sums[0].push(0.0);
+    for value in values {
+        for size in (1..=most).rev() {
+            let (smaller, larger) = sums.split_at_mut(size);
+            let with = smaller[size - 1].iter().map(|sum| sum + value);
+            larger[0].extend(with);
+        }
+        if sums.iter().map(Vec::len).sum::<usize>() > MOST_HALF_SUMS {
             return None;
         }
     }
-    Some(ways)
+    for sums in &mut sums {
+        sums.sort_unstable_by(f64::total_cmp);
+    }
+    Some(sums)
+}
+
+/// Sums of all values with either sign, in rising order.
+fn signed_sums(values: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0];
+    for value in values {
+        let negative: Vec<f64> = sums.iter().map(|sum| sum - value).collect();
+        for sum in &mut sums {
+            *sum += value;
+        }
+        sums.extend(negative);
+    }
+    sums.sort_unstable_by(f64::total_cmp);
+    sums
+}
+
+/// How many pairs of two rising lists have a sum at or below `low`, or at or above `high`.
+fn count_beyond(left: &[f64], right: &[f64], low: f64, high: f64) -> u64 {
+    if low >= high {
+        return left.len() as u64 * right.len() as u64;
+    }
+    let (mut below, mut within) = (right.len(), right.len());
+    let mut count = 0;
+    for sum in left {
+        while below > 0 && sum + right[below - 1] > low {
+            below -= 1;
+        }
+        while within > 0 && sum + right[within - 1] >= high {
+            within -= 1;
+        }
+        count += (below + right.len() - within) as u64;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs_for_level;
+
+    #[test]
+    fn few_runs_cannot_show_much() {
+        // Two splits of 2, 6, 20, 70 and 12,870.
+        assert_eq!(runs_for_level(1.0), Some(1));
+        assert_eq!(runs_for_level(0.4), Some(2));
+        assert_eq!(runs_for_level(0.05), Some(4));
+        assert_eq!(runs_for_level(2.0 / 12_870.0 + 1e-12), Some(8));
+        assert_eq!(runs_for_level(2.0 / 12_870.0 - 1e-12), Some(9));
+        assert_eq!(runs_for_level(0.0), None);
+        assert_eq!(runs_for_level(f64::NAN), None);
+    }
 }

@@ -1,0 +1,217 @@
+//! Cases compared, as tables that fit a terminal of 100 columns, with a sentence for each pair.
+
+use std::fmt::Write as _;
+
+use super::table::table;
+use crate::compare::{
+    CampaignReport, CaseSummary, CompareReport, Comparison, Figures, MetricReport,
+};
+use crate::measurements::{Unit, amount, digits};
+use crate::stats::Interval;
+use crate::stats::proportion::Verdict;
+
+/// Failed runs listed before the rest is only counted.
+const SHOWN: usize = 20;
+
+/// Renders a report.
+pub fn render(report: &CompareReport) -> String {
+    let mut text = String::new();
+    for campaign in &report.campaigns {
+        self::campaign(campaign, &mut text);
+    }
+    if !report.failed_runs.is_empty() {
+        let _ = writeln!(text, "Failed runs, used by no statistic");
+        for run in report.failed_runs.iter().take(SHOWN) {
+            let _ = writeln!(
+                text,
+                "  {} ({}, repetition {}, attempt {}): {}",
+                run.run, run.case, run.repetition, run.attempt, run.because
+            );
+        }
+        if report.failed_runs.len() > SHOWN {
+            let _ = writeln!(text, "  … and {} more", report.failed_runs.len() - SHOWN);
+        }
+        text.push('\n');
+    }
+    for note in &report.notes {
+        let _ = writeln!(text, "Note: {note}");
+    }
+    text
+}
+
+fn campaign(campaign: &CampaignReport, text: &mut String) {
+    let name = match campaign.campaign.as_str() {
+        "" => "Runs outside any campaign".to_owned(),
+        name => format!("Campaign {name}"),
+    };
+    let cases = campaign
+        .cases
+        .iter()
+        .map(|case| format!("{} ({})", case.label, counted(case.runs, "run")));
+    let _ = writeln!(text, "{name}: {}", cases.collect::<Vec<_>>().join(", "));
+    let _ = writeln!(
+        text,
+        "p-values are those of permutation tests, adjusted by Holm over {}; intervals are of 95 % each, not adjusted\n",
+        counted(campaign.family.tests, "test")
+    );
+    for metric in &campaign.metrics {
+        self::metric(metric, campaign.margin, text);
+    }
+    for note in &campaign.notes {
+        let _ = writeln!(text, "Note: {note}");
+    }
+    text.push('\n');
+}
+
+fn metric(report: &MetricReport, margin: f64, text: &mut String) {
+    let unit = report.unit;
+    let rows = report.cases.iter().map(|case| case_row(case, unit));
+    let header = [
+        "case",
+        "n",
+        "mean",
+        "95 % interval",
+        "trimmed 20 %",
+        "Hodges–Lehmann",
+        "flagged",
+    ];
+    let words = report.metric.words();
+    let _ = writeln!(text, "{} ({words})", report.metric);
+    let _ = write!(text, "{}", table(&header, &[1, 2, 3, 4, 5], rows.collect()));
+    for case in &report.cases {
+        absent(case, text);
+    }
+    let with_figures = report
+        .comparisons
+        .iter()
+        .filter_map(|comparison| Some((comparison, comparison.figures.as_ref()?)));
+    let rows: Vec<_> = with_figures
+        .map(|(comparison, figures)| pair_row(comparison, figures, unit))
+        .collect();
+    if !rows.is_empty() {
+        let equivalence = format!("within ±{} %", digits(100.0 * margin));
+        let header = [
+            "pair",
+            "difference",
+            "ratio",
+            "p",
+            "p Holm",
+            "g",
+            "δ",
+            equivalence.as_str(),
+            "in blocks",
+        ];
+        let _ = write!(text, "\n{}", table(&header, &[1, 2, 3, 4, 5, 6], rows));
+    }
+    for comparison in &report.comparisons {
+        let _ = writeln!(text, "{}", comparison.sentence);
+    }
+    text.push('\n');
+}
+
+fn case_row(case: &CaseSummary, unit: Unit) -> Vec<String> {
+    let value = |value: Option<f64>| value.map_or_else(dash, |value| amount(value, unit));
+    // Below two runs there is no interval, but the run's value is worth a line.
+    let alone = case.values.first().map(|run| run.value);
+    let mean = case.mean.map(|mean| mean.value).or(alone);
+    let flagged = case.values.iter().filter(|run| run.flagged);
+    let flagged: Vec<&str> = flagged.map(|run| run.run.as_str()).collect();
+    let flagged = match (case.mean_without_flagged, flagged.is_empty()) {
+        (_, true) => dash(),
+        (Some(mean), _) => format!(
+            "{}: without {}",
+            flagged.join(", "),
+            amount(mean.value, unit)
+        ),
+        (None, _) => flagged.join(", "),
+    };
+    vec![
+        case.case.clone(),
+        case.n.to_string(),
+        value(mean),
+        case.mean
+            .map_or_else(dash, |mean| range(&mean.interval, unit)),
+        value(case.trimmed.map(|trimmed| trimmed.value)),
+        value(case.hodges_lehmann.map(|location| location.value)),
+        flagged,
+    ]
+}
+
+fn absent(case: &CaseSummary, text: &mut String) {
+    let Some(first) = case.absent.first() else {
+        return;
+    };
+    let _ = writeln!(
+        text,
+        "{}: {} without a value ({}: {})",
+        case.case,
+        counted(case.absent.len(), "run"),
+        first.run,
+        first.because
+    );
+}
+
+fn pair_row(comparison: &Comparison, figures: &Figures, unit: Unit) -> Vec<String> {
+    let ratio = figures.ratio.map_or_else(dash, |ratio| {
+        let interval = ratio.estimate.interval;
+        format!(
+            "{:.3} ({:.3}–{:.3})",
+            ratio.estimate.value, interval.low, interval.high
+        )
+    });
+    let equivalence = match figures.equivalence.map(|one| one.verdict) {
+        None => "–",
+        Some(Verdict::Equivalent) => "yes",
+        Some(Verdict::Different) => "no",
+        Some(Verdict::Inconclusive) => "not shown",
+    };
+    let blocks = comparison
+        .within_blocks
+        .as_ref()
+        .map_or_else(dash, |blocks| {
+            let of = blocks.paired.difference.estimate;
+            format!("{} (p {})", range(&of.interval, unit), p(blocks.p_holm))
+        });
+    let difference = figures.difference.estimate;
+    vec![
+        format!("{} – {}", comparison.first, comparison.second),
+        format!(
+            "{} ({})",
+            amount(difference.value, unit),
+            range(&difference.interval, unit)
+        ),
+        ratio,
+        p(figures.permutation.p_value),
+        figures.p_holm.map_or_else(dash, p),
+        figures.hedges_g.map_or_else(dash, |g| format!("{g:.2}")),
+        format!("{:.2}", figures.cliffs_delta),
+        equivalence.to_owned(),
+        blocks,
+    ]
+}
+
+fn range(interval: &Interval, unit: Unit) -> String {
+    format!(
+        "{} to {}",
+        amount(interval.low, unit),
+        amount(interval.high, unit)
+    )
+}
+
+fn p(p: f64) -> String {
+    match p {
+        p if p < 0.001 => "<0.001".to_owned(),
+        p => format!("{p:.3}"),
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
+fn dash() -> String {
+    "–".to_owned()
+}
