@@ -8,16 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::spool::stock::Stock;
 use crate::spool::{Interval, Spool, SpoolError, Written};
 
 /// Intervals that may wait for the disk.
 const QUEUE: usize = 16;
+/// Bytes of small files that are merged before their time.
+const MERGE_BYTES: u64 = 128 << 20;
 
 /// The way to the disk. [`Batches::finish`] ends it; dropped, it ends without a word.
 #[derive(Debug)]
 pub struct Batches {
     sender: SyncSender<Interval>,
     written: Arc<Mutex<Written>>,
+    stock: Arc<Stock>,
     thread: JoinHandle<Result<(), SpoolError>>,
 }
 
@@ -35,12 +39,13 @@ impl Batches {
         let (sender, receiver) = sync_channel(QUEUE);
         let written = Arc::new(Mutex::new(spool.written()));
         let shared = Arc::clone(&written);
+        let stock = spool.stock();
         let thread = std::thread::Builder::new()
-            .name("spool".to_owned())
             .spawn(move || work(spool, &receiver, merge_every, &shared))?;
         Ok(Self {
             sender,
             written,
+            stock,
             thread,
         })
     }
@@ -60,7 +65,13 @@ impl Batches {
 
     /// What is on disk and what was lost.
     pub fn written(&self) -> Written {
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        let written = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        // Files leave between two intervals as well.
+        Written {
+            files: self.stock.files(),
+            bytes: self.stock.bytes(),
+            ..written
+        }
     }
 
     /// Waits until every interval handed over is written, merges, and returns the totals with the
@@ -70,6 +81,7 @@ impl Batches {
             sender,
             written,
             thread,
+            stock: _,
         } = self;
         drop(sender);
         let outcome = thread
@@ -92,13 +104,17 @@ fn work(
     loop {
         let wait = next_merge.saturating_duration_since(Instant::now());
         let outcome = match receiver.recv_timeout(wait) {
-            Ok(interval) => spool.write(&interval),
+            Ok(interval) => {
+                let written = spool.write(interval);
+                if spool.waiting_bytes() > MERGE_BYTES || Instant::now() >= next_merge {
+                    next_merge = Instant::now() + merge_every;
+                    merge(&mut spool);
+                }
+                written
+            }
             Err(RecvTimeoutError::Timeout) => {
                 next_merge = Instant::now() + merge_every;
-                // What is not merged now stays, and is merged with the next files.
-                if let Err(error) = spool.merge() {
-                    tracing::error!("{:#}", anyhow::Error::from(error));
-                }
+                merge(&mut spool);
                 Ok(())
             }
             Err(RecvTimeoutError::Disconnected) => {
@@ -114,6 +130,13 @@ fn work(
                 first_error = Err(error);
             }
         }
+    }
+}
+
+/// What is not merged now stays, and is merged with the next files.
+fn merge(spool: &mut Spool) {
+    if let Err(error) = spool.merge() {
+        tracing::error!("{:#}", anyhow::Error::from(error));
     }
 }
 
@@ -152,7 +175,7 @@ mod tests {
             instance: 1,
             clock: "test".to_owned(),
         };
-        Batches::start(Spool::open(origin).unwrap(), Duration::from_secs(60)).unwrap()
+        Batches::start(Spool::open(origin, None).unwrap(), Duration::from_secs(60)).unwrap()
     }
 
     fn interval(start_us: i64) -> Interval {

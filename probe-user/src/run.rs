@@ -33,7 +33,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .map(|address| Server::start(address, Arc::clone(&health)))
         .transpose()?;
     // Before anything is attached: where rows cannot be written, nothing is counted.
-    let spool = Spool::open(origin(&config)?)?;
+    let spool = Spool::open(origin(&config)?, None)?;
     let mut sampler = Sampler::start(config.clone())?;
     let batches = Batches::start(spool, config.merge_every).context("cannot start a thread")?;
     let ready = config
@@ -145,6 +145,7 @@ fn interval(sample: Sample) -> Interval {
         cpu: sample.cpu,
         resources: sample.resources,
         profile: sample.profile,
+        objects: Vec::new(),
         ledger: sample.ledger,
     }
 }

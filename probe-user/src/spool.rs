@@ -4,55 +4,28 @@
 //! to leave a reader in doubt: the `ledger` file of an interval is written last and only if the
 //! other tables were, so that an interval whose rows are lost has no books and shows as a gap.
 
+mod error;
 mod leftovers;
 mod lock;
+pub mod stock;
+mod table;
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use trace_schema::cpu::CpuRow;
 use trace_schema::file::{self, FileMetadata};
-use trace_schema::flows::FlowRow;
-use trace_schema::http::HttpRow;
 use trace_schema::layout::{FileName, partition_dir};
 use trace_schema::ledger::LedgerRow;
-use trace_schema::profile::ProfileRow;
 use trace_schema::record::{Record, SchemaError};
-use trace_schema::resources::ResourceRow;
-use trace_schema::snat::SnatRow;
 
+pub use self::error::SpoolError;
 pub use self::lock::LockError;
+pub use self::table::Interval;
 
-/// The rows of one interval.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Interval {
-    /// Start, UTC microseconds; names the files and their date.
-    pub start_us: i64,
-    /// Rows of `flows`.
-    pub flows: Vec<FlowRow>,
-    /// Rows of `http`.
-    pub http: Vec<HttpRow>,
-    /// Rows of `snat`.
-    pub snat: Vec<SnatRow>,
-    /// Rows of `cpu`.
-    pub cpu: Vec<CpuRow>,
-    /// Rows of `resources`.
-    pub resources: Vec<ResourceRow>,
-    /// Rows of `profile`.
-    pub profile: Vec<ProfileRow>,
-    /// Rows of `ledger`.
-    pub ledger: Vec<LedgerRow>,
-}
-
-impl Interval {
-    /// Rows of all tables.
-    pub fn rows(&self) -> u64 {
-        let of_network = self.flows.len() + self.http.len() + self.snat.len();
-        let of_machine = self.cpu.len() + self.resources.len() + self.profile.len();
-        (of_network + of_machine + self.ledger.len()) as u64
-    }
-}
+use self::error::is_full;
+use self::stock::{Held, Stock};
+use self::table::{TABLES, Table};
 
 /// Who writes, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +57,8 @@ pub struct Written {
     pub resource_rows: u64,
     /// Rows of `profile` on disk.
     pub profile_rows: u64,
+    /// Rows of `objects` on disk.
+    pub object_rows: u64,
     /// Rows of `ledger` on disk.
     pub ledger_rows: u64,
     /// Rows of any table that could not be written.
@@ -92,80 +67,23 @@ pub struct Written {
     pub lost_intervals: u64,
     /// Failed attempts to write or merge.
     pub errors: u64,
-    /// Files of this instance on disk.
+    /// Files that went because the spool was full.
+    pub dropped_files: u64,
+    /// Rows of those files.
+    pub dropped_rows: u64,
+    /// Bytes of those files.
+    pub dropped_bytes: u64,
+    /// Files of this node on disk, those of earlier runs included.
     pub files: u64,
     /// Bytes of those files.
     pub bytes: u64,
 }
 
-/// Why the spool failed. The operating system's own words follow as the source.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// The directory cannot be used.
-    #[error("--output {}: cannot {action}; give a directory that can be written to", path.display())]
-    Unusable {
-        /// The directory or what is in it.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// The refusal.
-        #[source]
-        source: io::Error,
-    },
-    /// The lock of node or instance could not be taken.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The disk is full.
-    #[error("no space left for the dataset in {}: {lost_rows} rows lost; free some", root.display())]
-    Full {
-        /// Root of the dataset.
-        root: PathBuf,
-        /// Rows of the interval that were not written.
-        lost_rows: u64,
-        /// The failed write.
-        #[source]
-        source: Box<SchemaError>,
-    },
-    /// Rows could not be written.
-    #[error("{lost_rows} rows of {table} and later tables lost")]
-    Write {
-        /// The table.
-        table: &'static str,
-        /// Rows of the interval that were not written.
-        lost_rows: u64,
-        /// The failed write.
-        #[source]
-        source: Box<SchemaError>,
-    },
-    /// Files could not be merged; they stay as they are, and nothing is lost.
-    #[error("files of {table} in {} were not merged; they stay as they are", folder.display())]
-    Merge {
-        /// The table.
-        table: &'static str,
-        /// Their folder.
-        folder: PathBuf,
-        /// What failed.
-        #[source]
-        source: Box<SchemaError>,
-    },
-}
-
-/// Every table that the probe writes.
-const TABLES: [&str; 7] = [
-    FlowRow::TABLE,
-    HttpRow::TABLE,
-    SnatRow::TABLE,
-    CpuRow::TABLE,
-    ResourceRow::TABLE,
-    ProfileRow::TABLE,
-    LedgerRow::TABLE,
-];
-
 /// Files of one table in one folder that wait to be merged, with no file of the table between them
 /// elsewhere: else, when UTC is set back over midnight, a merged file would cover what is not in it.
 #[derive(Debug)]
 struct Waiting {
-    table: &'static str,
+    table: &'static Table,
     folder: PathBuf,
     names: Vec<FileName>,
 }
@@ -177,13 +95,18 @@ pub struct Spool {
     metadata: FileMetadata,
     next_seq: u64,
     waiting: Vec<Waiting>,
+    stock: Arc<Stock>,
+    limit_bytes: Option<u64>,
     written: Written,
+    /// What of [`Written::dropped_rows`] stands in the ledger.
+    told_dropped_rows: u64,
     _locks: [lock::Lock; 2],
 }
 
 impl Spool {
     /// Makes the root if need be, takes the locks of node and instance, and clears up after dead instances.
-    pub fn open(origin: Origin) -> Result<Self, SpoolError> {
+    /// Above the limit, the oldest files go.
+    pub fn open(origin: Origin, limit_bytes: Option<u64>) -> Result<Self, SpoolError> {
         fs::create_dir_all(&origin.root).map_err(|source| SpoolError::Unusable {
             path: origin.root.clone(),
             action: "make the directory",
@@ -193,8 +116,11 @@ impl Spool {
             lock::Lock::take_node(&origin.root, &origin.node)?,
             lock::Lock::take(&origin.root, &instance_name(&origin))?,
         ];
-        for table in TABLES {
-            leftovers::clear(&origin.root, table, &origin.node)?;
+        let stock = Arc::new(Stock::default());
+        for table in &TABLES {
+            for file in leftovers::clear(&origin.root, table.name, &origin.node)? {
+                stock.add_final(file);
+            }
         }
         lock::forget_dead(&origin.root)?;
         let metadata = FileMetadata {
@@ -203,29 +129,55 @@ impl Spool {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: origin.clock.clone(),
         };
-        let written = Written::default();
         Ok(Self {
             origin,
             metadata,
             next_seq: 0,
             waiting: Vec::new(),
-            written,
+            stock,
+            limit_bytes,
+            written: Written::default(),
+            told_dropped_rows: 0,
             _locks: locks,
         })
     }
 
     /// What was written and lost so far.
     pub fn written(&self) -> Written {
-        self.written
+        Written {
+            files: self.stock.files(),
+            bytes: self.stock.bytes(),
+            ..self.written
+        }
     }
 
-    /// Writes the tables of an interval that have rows, `ledger` last. What could not be written is
-    /// counted and lost; the next interval may be written again.
-    pub fn write(&mut self, interval: &Interval) -> Result<(), SpoolError> {
+    /// The files that are there, those of earlier runs included.
+    pub fn stock(&self) -> Arc<Stock> {
+        Arc::clone(&self.stock)
+    }
+
+    /// Bytes that wait to be merged.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.stock.growing_bytes()
+    }
+
+    /// Writes the tables of an interval that have rows, `ledger` last, and then makes room where the
+    /// spool is over its limit. What could not be written is counted and lost; the next interval
+    /// may be written again.
+    pub fn write(&mut self, mut interval: Interval) -> Result<(), SpoolError> {
         let seq = self.next_seq;
         self.next_seq += 1;
+        let untold = self.written.dropped_rows - self.told_dropped_rows;
+        if let Some(books) = interval.ledger.first_mut() {
+            books.spool_dropped_rows = untold.cast_signed();
+        }
+        let has_books = !interval.ledger.is_empty();
         let mut lost_rows = interval.rows();
-        let result = self.write_tables(interval, seq, &mut lost_rows);
+        let result = self.write_tables(&interval, seq, &mut lost_rows);
+        if result.is_ok() && has_books {
+            self.told_dropped_rows += untold;
+        }
+        self.make_room();
         result.map_err(|(table, source)| {
             self.written.errors += 1;
             self.written.lost_intervals += 1;
@@ -253,27 +205,12 @@ impl Spool {
     pub fn merge(&mut self) -> Result<(), SpoolError> {
         let mut first_failure = Ok(());
         for waiting in std::mem::take(&mut self.waiting) {
-            let Waiting {
-                table,
-                folder,
-                names,
-            } = &waiting;
-            let merged = match *table {
-                FlowRow::TABLE => self.merge_files::<FlowRow>(folder, names),
-                HttpRow::TABLE => self.merge_files::<HttpRow>(folder, names),
-                SnatRow::TABLE => self.merge_files::<SnatRow>(folder, names),
-                CpuRow::TABLE => self.merge_files::<CpuRow>(folder, names),
-                ResourceRow::TABLE => self.merge_files::<ResourceRow>(folder, names),
-                ProfileRow::TABLE => self.merge_files::<ProfileRow>(folder, names),
-                _ => self.merge_files::<LedgerRow>(folder, names),
-            };
-            if let Err(source) = merged {
+            if let Err(source) = self.merge_files(&waiting) {
                 self.written.errors += 1;
                 if first_failure.is_ok() {
-                    let folder = folder.clone();
                     first_failure = Err(SpoolError::Merge {
-                        table,
-                        folder,
+                        table: waiting.table.name,
+                        folder: waiting.folder.clone(),
                         source: Box::new(source),
                     });
                 }
@@ -297,6 +234,7 @@ impl Spool {
         self.written.cpu_rows += self.write_table(&interval.cpu, start_us, seq, lost)?;
         self.written.resource_rows += self.write_table(&interval.resources, start_us, seq, lost)?;
         self.written.profile_rows += self.write_table(&interval.profile, start_us, seq, lost)?;
+        self.written.object_rows += self.write_table(&interval.objects, start_us, seq, lost)?;
         self.written.ledger_rows += self.write_table(&interval.ledger, start_us, seq, lost)?;
         Ok(())
     }
@@ -322,14 +260,22 @@ impl Spool {
         let name = FileName::of_interval(start_us, boot_id, *instance, seq);
         let path = folder.join(name.to_string());
         file::write(&path, rows, &self.metadata).map_err(|source| (R::TABLE, source))?;
-        self.written.files += 1;
-        self.written.bytes += size_of_file(&path);
+        let bytes = size_of_file(&path);
+        self.stock.add_growing(Held {
+            table: R::TABLE,
+            path,
+            name: name.clone(),
+            bytes,
+        });
         self.wait_for_merge(R::TABLE, folder, name);
         *lost_rows -= rows.len() as u64;
         Ok(rows.len() as u64)
     }
 
-    fn wait_for_merge(&mut self, table: &'static str, folder: PathBuf, name: FileName) {
+    fn wait_for_merge(&mut self, name_of_table: &str, folder: PathBuf, name: FileName) {
+        let Some(table) = table::named(name_of_table) else {
+            return;
+        };
         let last = self
             .waiting
             .iter_mut()
@@ -344,32 +290,91 @@ impl Spool {
         }
     }
 
-    fn merge_files<R: Record>(
-        &mut self,
-        folder: &Path,
-        names: &[FileName],
-    ) -> Result<(), SchemaError> {
-        let [first, .., last] = names else {
-            return Ok(());
-        };
+    fn merge_files(&mut self, waiting: &Waiting) -> Result<(), SchemaError> {
+        let Waiting {
+            table,
+            folder,
+            names,
+        } = waiting;
         let inputs: Vec<PathBuf> = names
             .iter()
             .map(|name| folder.join(name.to_string()))
             .collect();
-        let output = folder.join(first.merged_with(last).to_string());
-        let input_bytes: u64 = inputs.iter().map(|path| size_of_file(path)).sum();
-        file::merge::<R>(&inputs, &output)?;
+        let [first, .., last] = &names[..] else {
+            inputs.iter().for_each(|path| self.stock.finish(path));
+            return Ok(());
+        };
+        let name = first.merged_with(last);
+        let path = folder.join(name.to_string());
+        (table.merge)(&inputs, &path)?;
         for input in &inputs {
             // One that cannot be removed is left out by readers and cleared at the next start.
             if let Err(error) = fs::remove_file(input) {
                 tracing::warn!(path = %input.display(), %error, "merged file not removed");
             }
+            self.stock.remove(input);
         }
-        self.written.files = self.written.files + 1 - inputs.len() as u64;
-        self.written.bytes =
-            (self.written.bytes + size_of_file(&output)).saturating_sub(input_bytes);
+        let bytes = size_of_file(&path);
+        self.stock.add_final(Held {
+            table: table.name,
+            path,
+            name,
+            bytes,
+        });
         Ok(())
     }
+
+    /// Gives up the oldest files until the rest is within the limit.
+    fn make_room(&mut self) {
+        let Some(limit_bytes) = self.limit_bytes else {
+            return;
+        };
+        while self.stock.bytes() > limit_bytes {
+            let gone = self.stock.give_up_oldest();
+            if gone.is_empty() {
+                return;
+            }
+            for file in gone {
+                self.drop_file(&file);
+            }
+        }
+    }
+
+    fn drop_file(&mut self, file: &Held) {
+        let count_rows = table::named(file.table).map(|table| table.count_rows);
+        let rows = count_rows.and_then(|count_rows| count_rows(&file.path).ok());
+        let rows = rows.unwrap_or_default();
+        if file.table == LedgerRow::TABLE {
+            // What these books told of has to be told again.
+            let told = told_dropped_rows(&file.path).unwrap_or_default();
+            self.told_dropped_rows = self.told_dropped_rows.saturating_sub(told);
+        }
+        if let Err(error) = fs::remove_file(&file.path) {
+            tracing::warn!(path = %file.path.display(), %error, "file not removed from the full spool");
+        }
+        for waiting in &mut self.waiting {
+            if file.path.parent() == Some(&waiting.folder) {
+                waiting.names.retain(|name| *name != file.name);
+            }
+        }
+        self.waiting.retain(|waiting| !waiting.names.is_empty());
+        self.written.dropped_files += 1;
+        self.written.dropped_rows += rows;
+        self.written.dropped_bytes += file.bytes;
+        tracing::warn!(table = file.table, rows, name = %file.name, "the spool is full: gave up its oldest file");
+    }
+}
+
+/// What the books in a file say went before them.
+fn told_dropped_rows(path: &Path) -> Result<u64, SchemaError> {
+    let mut told = 0;
+    for rows in file::open::<LedgerRow>(path)?.rows()? {
+        told += rows?
+            .iter()
+            .map(|row| row.spool_dropped_rows.cast_unsigned())
+            .sum::<u64>();
+    }
+    Ok(told)
 }
 
 /// The part of file names that belongs to one run of the probe, `<boot8>-<instance>`.
@@ -388,23 +393,6 @@ fn instance_of(name: &FileName) -> String {
 
 fn size_of_file(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-/// Whether disk or quota is what ended the write.
-fn is_full(error: &SchemaError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<io::Error>()
-            && matches!(
-                io.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            )
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

@@ -101,6 +101,9 @@ pub struct LedgerRow {
     pub map_entries: i64,
     /// Capacity of that map.
     pub map_capacity: i64,
+    /// Rows of any table that were on disk and went, with the books of their intervals, because the
+    /// spool was full: as many as went since the row before. Stands in one row of an interval.
+    pub spool_dropped_rows: i64,
 }
 
 impl LedgerRow {
@@ -133,6 +136,7 @@ impl LedgerRow {
             hook_misses: None,
             map_entries: 0,
             map_capacity: 0,
+            spool_dropped_rows: 0,
         }
     }
 }
@@ -180,6 +184,7 @@ impl Record for LedgerRow {
         let hook_misses = read.optional_int64("hook_misses")?;
         let map_entries = read.int64("map_entries")?;
         let map_capacity = read.int64("map_capacity")?;
+        let spool_dropped_rows = read.int64("spool_dropped_rows")?;
         let row = |row: usize| Self {
             interval_start_us: interval_start_us[row],
             interval_end_us: interval_end_us[row],
@@ -206,6 +211,7 @@ impl Record for LedgerRow {
             hook_misses: at(hook_misses, row),
             map_entries: map_entries[row],
             map_capacity: map_capacity[row],
+            spool_dropped_rows: spool_dropped_rows[row],
         };
         Ok((0..batch.num_rows()).map(row).collect())
     }
@@ -239,6 +245,7 @@ fn columns(rows: &[LedgerRow]) -> BatchWriter<'_, LedgerRow> {
         .optional_int64("hook_misses", |row| row.hook_misses)
         .int64("map_entries", |row| row.map_entries)
         .int64("map_capacity", |row| row.map_capacity)
+        .int64("spool_dropped_rows", |row| row.spool_dropped_rows)
 }
 
 fn count_columns<'a>(

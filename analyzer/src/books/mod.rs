@@ -135,14 +135,19 @@ impl Books {
                 accounts.push(balance::account(series, &entries));
             }
             if counts_flows(series.vantage) {
-                flow_sums.push(flow_sum(series, &entries, self.flows.get(series)));
+                let flows = self.flows.get(series);
+                let dropped = self.spool_dropped_rows(&series.node);
+                flow_sums.push(flow_sum(series, &entries, flows, dropped));
             }
         }
         let unledgered = self
             .flows
             .iter()
             .filter(|(series, _)| !self.ledger.contains_key(series));
-        flow_sums.extend(unledgered.map(|(series, flows)| flow_sum(series, &[], Some(flows))));
+        flow_sums.extend(unledgered.map(|(series, flows)| {
+            let dropped = self.spool_dropped_rows(&series.node);
+            flow_sum(series, &[], Some(flows), dropped)
+        }));
         flow_sums.sort_by(|one, other| one.series.cmp(&other.series));
         let balances = accounts.iter().map(|account| account.balance);
         let balances = balances.chain(flow_sums.iter().map(|sum| sum.balance));
@@ -156,6 +161,13 @@ impl Books {
             gaps,
             losses,
         }
+    }
+}
+
+impl Books {
+    fn spool_dropped_rows(&self, node: &str) -> i64 {
+        let of_node = self.losses.values().filter(|loss| loss.node == node);
+        of_node.map(|loss| loss.spool_dropped_rows).sum()
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Loss {
     pub map_entries: i64,
     /// Capacity of that map, the smallest seen.
     pub map_capacity: i64,
+    /// Rows of any table that went when the probe's spool was full.
+    pub spool_dropped_rows: i64,
 }
 
 impl Loss {
@@ -70,6 +72,7 @@ impl Loss {
             hook_misses: 0,
             map_entries: 0,
             map_capacity: i64::MAX,
+            spool_dropped_rows: 0,
         }
     }
 
@@ -84,22 +87,30 @@ impl Loss {
         self.hook_misses += row.hook_misses.unwrap_or_default();
         self.map_entries = self.map_entries.max(row.map_entries);
         self.map_capacity = self.map_capacity.min(row.map_capacity);
+        self.spool_dropped_rows += row.spool_dropped_rows;
     }
 
     /// Whether every IP packet that passed stands in a flow and every record arrived. Unpaired
     /// wire flows are not losses: each is a row of its own in `snat`.
     pub fn is_lossless(&self) -> bool {
         let lost_counts = [self.overflow, self.ip_unparsed];
-        let lost = [self.pairing_overflow, self.ring_drops, self.hook_misses];
-        lost_counts.iter().all(|count| *count == Count::default()) && lost == [0; 3]
+        let lost = [
+            self.pairing_overflow,
+            self.ring_drops,
+            self.hook_misses,
+            self.spool_dropped_rows,
+        ];
+        lost_counts.iter().all(|count| *count == Count::default()) && lost == [0; 4]
     }
 }
 
-/// Compares a series interval by interval, so that a difference names the moment it began.
+/// Compares a series interval by interval, so that a difference names the moment it began. Where
+/// the node's spool was full, the books of some intervals are gone, and their flows may not be.
 pub(super) fn flow_sum(
     series: &Series,
     entries: &[Entry],
     flows: Option<&BTreeMap<i64, Count>>,
+    spool_dropped_rows: i64,
 ) -> FlowSum {
     let mut counted = BTreeMap::<i64, Count>::new();
     for entry in entries {
@@ -123,6 +134,13 @@ pub(super) fn flow_sum(
             let reason =
                 "the last interval is in one of flows and ledger only: the probe was killed";
             (Balance::Inconclusive, Some(reason.to_owned()))
+        }
+        [..] if spool_dropped_rows > 0
+            && differing.iter().all(|start| !counted.contains_key(start)) =>
+        {
+            let reason =
+                format!("the full spool gave up {spool_dropped_rows} rows and books of their time");
+            (Balance::Inconclusive, Some(reason))
         }
         [..] => {
             let reason = format!(

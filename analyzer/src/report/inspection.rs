@@ -17,6 +17,16 @@ pub fn render(inspection: &Inspection) -> String {
     accounts(&inspection.books, &mut text);
     flow_sums(&inspection.books, &mut text);
     losses(&inspection.books, &mut text);
+    for loss in &inspection.books.losses {
+        if loss.spool_dropped_rows > 0 {
+            let rows = count(loss.spool_dropped_rows);
+            let _ = writeln!(
+                text,
+                "Spool: {} gave up {rows} rows when it was full",
+                loss.node
+            );
+        }
+    }
     for gap in &inspection.books.gaps {
         let _ = writeln!(
             text,

@@ -235,3 +235,30 @@ fn the_wire_is_evidence_and_no_account() {
     assert_eq!(report.losses[0].hook_misses, 3);
     assert_eq!(report.watches.len(), 1);
 }
+
+#[test]
+fn books_that_went_with_a_full_spool_are_a_doubt_and_a_gap() {
+    let traffic = [(3, 1000)];
+    let rows: Vec<LedgerRow> = (0..6)
+        .map(|second| row(second, &traffic, Basis::Packets))
+        .collect();
+    let mut books = Books::default();
+    for (second, row) in (0..).zip(&rows) {
+        // Two intervals' books went, the flows of the second had been shipped.
+        if !(2..4).contains(&second) {
+            let spool_dropped_rows = if second == 4 { 9 } else { 0 };
+            books.add_ledger(&LedgerRow {
+                spool_dropped_rows,
+                ..row.clone()
+            });
+        }
+        if second != 2 {
+            books.add_flow(&flow(second, row.counted));
+        }
+    }
+    let report = books.report();
+    assert_eq!(report.flow_sums[0].balance, Balance::Inconclusive);
+    assert_eq!(report.losses[0].spool_dropped_rows, 9);
+    assert_eq!(report.gaps.len(), 1);
+    assert!(!report.losses[0].is_lossless());
+}

@@ -34,6 +34,7 @@ pub fn ledger(second: i64) -> LedgerRow {
         hook_misses: Some(0),
         map_entries: 1,
         map_capacity: 100,
+        spool_dropped_rows: 0,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What instances of the probe that died left behind: files half written, and files whose rows a
 //! merged file holds. Readers leave both out; they only take room.
 //!
+//! What they left whole still counts, and still has to be shipped.
+//!
 //! It refuses to touch what a live instance may still be writing or merging, and other nodes' files.
 
 use std::fs;
@@ -9,17 +11,30 @@ use std::path::{Path, PathBuf};
 
 use trace_schema::layout::{FileName, covered_files, node_folder};
 
-use super::{SpoolError, instance_of, lock};
+use super::stock::Held;
+use super::{SpoolError, instance_of, lock, size_of_file};
 
-/// Clears the folders of one table and node, of every date.
-pub(super) fn clear(root: &Path, table: &str, node: &str) -> Result<(), SpoolError> {
+/// Clears the folders of one table and node, of every date, and returns the files that dead
+/// instances left whole.
+pub(super) fn clear(root: &Path, table: &'static str, node: &str) -> Result<Vec<Held>, SpoolError> {
+    let mut whole = Vec::new();
     for date in entries(&root.join(table))? {
-        clear_folder(root, &date.join(node_folder(node)))?;
+        let folder = date.join(node_folder(node));
+        for name in clear_folder(root, &folder)? {
+            let path = folder.join(name.to_string());
+            let bytes = size_of_file(&path);
+            whole.push(Held {
+                table,
+                path,
+                name,
+                bytes,
+            });
+        }
     }
-    Ok(())
+    Ok(whole)
 }
 
-fn clear_folder(root: &Path, folder: &Path) -> Result<(), SpoolError> {
+fn clear_folder(root: &Path, folder: &Path) -> Result<Vec<FileName>, SpoolError> {
     let mut names = Vec::new();
     for path in entries(folder)? {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
@@ -31,12 +46,16 @@ fn clear_folder(root: &Path, folder: &Path) -> Result<(), SpoolError> {
             None => names.extend(name.parse::<FileName>()),
         }
     }
-    for (name, is_covered) in names.iter().zip(covered_files(&names)) {
-        if is_covered && lock::is_dead(root, &instance_of(name)) {
-            remove(&folder.join(name.to_string()))?;
+    let mut whole = Vec::new();
+    let covered = covered_files(&names);
+    for (name, is_covered) in names.into_iter().zip(covered) {
+        match lock::is_dead(root, &instance_of(&name)) {
+            true if is_covered => remove(&folder.join(name.to_string()))?,
+            true => whole.push(name),
+            false => {}
         }
     }
-    Ok(())
+    Ok(whole)
 }
 
 /// The file that a temporary name is for: a dot, the name, and whatever tells attempts apart.

@@ -4,9 +4,10 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::io;
 use trace_schema::layout::covered_files;
-use trace_schema::ledger::Vantage;
-use trace_schema::snat::{Method, Tuple, Witness};
+use trace_schema::ledger::{LedgerRow, Vantage};
+use trace_schema::snat::{Method, SnatRow, Tuple, Witness};
 
 const SECOND_US: i64 = 1_000_000;
 const MIDNIGHT_US: i64 = 1_750_032_000 * SECOND_US;
@@ -108,12 +109,12 @@ fn read_starts(root: &Path) -> Vec<i64> {
 #[test]
 fn an_interval_is_on_disk_once_written_and_merging_keeps_every_row() {
     let root = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(origin(root.path(), 1)).unwrap();
+    let mut spool = Spool::open(origin(root.path(), 1), None).unwrap();
     let starts: Vec<i64> = (0..5)
         .map(|second| MIDNIGHT_US + second * SECOND_US)
         .collect();
     for (written, start_us) in starts.iter().enumerate() {
-        spool.write(&interval(*start_us)).unwrap();
+        spool.write(interval(*start_us)).unwrap();
         assert_eq!(read_starts(root.path()), starts[..=written]);
     }
     assert_eq!(files(root.path(), "ledger").len(), 5);
@@ -139,11 +140,11 @@ proptest! {
         steps in prop::collection::vec((-3i64..4, prop::bool::weighted(0.2)), 1..24)
     ) {
         let root = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(origin(root.path(), 1)).unwrap();
+        let mut spool = Spool::open(origin(root.path(), 1), None).unwrap();
         let (mut now_us, mut expected) = (MIDNIGHT_US, Vec::new());
         for (step, merge) in steps {
             now_us += step * SECOND_US;
-            spool.write(&interval(now_us)).unwrap();
+            spool.write(interval(now_us)).unwrap();
             expected.push(now_us);
             if merge {
                 spool.merge().unwrap();
@@ -158,12 +159,12 @@ proptest! {
 #[test]
 fn an_interval_whose_rows_are_lost_has_no_books() {
     let root = tempfile::tempdir().unwrap();
-    let mut spool = Spool::open(origin(root.path(), 1)).unwrap();
+    let mut spool = Spool::open(origin(root.path(), 1), None).unwrap();
     // A file stands where the table's folder should be.
     fs::write(root.path().join("snat"), "").unwrap();
     let mut lost = interval(MIDNIGHT_US);
     lost.snat.push(snat_row(MIDNIGHT_US));
-    let error = spool.write(&lost).unwrap_err();
+    let error = spool.write(lost).unwrap_err();
     assert!(
         matches!(
             error,
@@ -181,7 +182,7 @@ fn an_interval_whose_rows_are_lost_has_no_books() {
         (written.lost_rows, written.lost_intervals, written.errors),
         (2, 1, 1)
     );
-    spool.write(&interval(MIDNIGHT_US + SECOND_US)).unwrap();
+    spool.write(interval(MIDNIGHT_US + SECOND_US)).unwrap();
     assert_eq!(read_starts(root.path()), [MIDNIGHT_US + SECOND_US]);
 }
 
@@ -208,16 +209,16 @@ fn a_directory_that_cannot_be_made_is_named() {
     let root = tempfile::tempdir().unwrap();
     let occupied = root.path().join("file");
     fs::write(&occupied, "").unwrap();
-    let error = Spool::open(origin(&occupied.join("data"), 1)).unwrap_err();
+    let error = Spool::open(origin(&occupied.join("data"), 1), None).unwrap_err();
     assert!(error.to_string().starts_with("--output "), "{error}");
 }
 
 /// Leaves `instance` behind as a SIGKILL during a merge and a write would.
 fn die_midway(root: &Path, instance: u64) -> BTreeSet<PathBuf> {
-    let mut spool = Spool::open(origin(root, instance)).unwrap();
+    let mut spool = Spool::open(origin(root, instance), None).unwrap();
     for second in 0..3 {
         spool
-            .write(&interval(MIDNIGHT_US + second * SECOND_US))
+            .write(interval(MIDNIGHT_US + second * SECOND_US))
             .unwrap();
     }
     let small = files(root, "ledger");
@@ -245,10 +246,10 @@ fn what_a_dead_instance_left_is_cleared_and_what_a_live_one_writes_is_not() {
     assert_eq!(read_starts(root.path()), starts);
     let there = |paths: &BTreeSet<PathBuf>| paths.iter().filter(|path| path.exists()).count();
     let alive = lock::Lock::take(root.path(), "b0071d00-1").unwrap();
-    drop(Spool::open(origin(root.path(), 2)).unwrap());
+    drop(Spool::open(origin(root.path(), 2), None).unwrap());
     assert_eq!(there(&left), 4);
     drop(alive);
-    drop(Spool::open(origin(root.path(), 3)).unwrap());
+    drop(Spool::open(origin(root.path(), 3), None).unwrap());
     assert_eq!(there(&left), 0);
     assert_eq!(read_starts(root.path()), starts);
 }
@@ -256,15 +257,52 @@ fn what_a_dead_instance_left_is_cleared_and_what_a_live_one_writes_is_not() {
 #[test]
 fn one_instance_alone_writes_of_a_node() {
     let root = tempfile::tempdir().unwrap();
-    let first = Spool::open(origin(root.path(), 1)).unwrap();
-    let refusal = Spool::open(origin(root.path(), 2)).unwrap_err();
+    let first = Spool::open(origin(root.path(), 1), None).unwrap();
+    let refusal = Spool::open(origin(root.path(), 2), None).unwrap_err();
     let is_taken = matches!(refusal, SpoolError::Lock(LockError::Taken { .. }));
     assert!(is_taken, "{refusal}");
     let other = Origin {
         node: "another".to_owned(),
         ..origin(root.path(), 3)
     };
-    drop(Spool::open(other).unwrap());
+    drop(Spool::open(other, None).unwrap());
     drop(first);
-    drop(Spool::open(origin(root.path(), 2)).unwrap());
+    drop(Spool::open(origin(root.path(), 2), None).unwrap());
+}
+
+#[test]
+fn a_full_spool_gives_up_whole_old_intervals_and_the_books_say_how_many_rows() {
+    let root = tempfile::tempdir().unwrap();
+    let spool = Spool::open(origin(root.path(), 1), None);
+    let mut spool = spool.unwrap();
+    spool.write(interval(MIDNIGHT_US)).unwrap();
+    let limit_bytes = spool.stock().bytes() * 7 / 2;
+    drop(spool);
+    let mut spool = Spool::open(origin(root.path(), 2), Some(limit_bytes)).unwrap();
+    assert_eq!(spool.written().files, 1, "an earlier run's file counts");
+    let starts: Vec<i64> = (1..=9)
+        .map(|second| MIDNIGHT_US + second * SECOND_US)
+        .collect();
+    for (number, start_us) in starts.iter().enumerate() {
+        spool.write(interval(*start_us)).unwrap();
+        assert!(spool.stock().bytes() <= limit_bytes);
+        if number == 5 {
+            spool.merge().unwrap();
+        }
+    }
+    let kept = read_starts(root.path());
+    assert_eq!(kept, starts[9 - kept.len()..], "the oldest went");
+    let written = spool.written();
+    assert_eq!(written.dropped_rows, (10 - kept.len()) as u64);
+    let told: i64 = files(root.path(), "ledger")
+        .iter()
+        .flat_map(|path| file::open::<LedgerRow>(path).unwrap().rows().unwrap())
+        .flat_map(Result::unwrap)
+        .map(|row| row.spool_dropped_rows)
+        .sum();
+    let untold = written.dropped_rows - spool.told_dropped_rows;
+    assert_eq!(told.cast_unsigned() + untold, written.dropped_rows);
+    assert!(told > 0);
+    spool.merge().unwrap();
+    assert_eq!(read_starts(root.path()), kept);
 }

@@ -219,7 +219,7 @@ pub fn ledgers() -> impl Strategy<Value = Vec<LedgerRow>> {
     let direction = option::of(named::<Direction>());
     let counts = [(); 4].map(|()| count());
     let kernel = [(); 6].map(|()| option::of(number()));
-    let losses = [(); 7].map(|()| number());
+    let losses = [(); 8].map(|()| number());
     let row = (
         [time(), time()],
         place,
@@ -256,6 +256,7 @@ pub fn ledgers() -> impl Strategy<Value = Vec<LedgerRow>> {
             hook_misses: kernel[5],
             map_entries: losses[4],
             map_capacity: losses[5],
+            spool_dropped_rows: losses[7],
         },
     );
     vec(row, 0..20)

@@ -248,6 +248,7 @@ impl Interval {
             hook_misses: None,
             map_entries: 7,
             map_capacity: 65_536,
+            spool_dropped_rows: 13 * self.number,
         }
     }
 

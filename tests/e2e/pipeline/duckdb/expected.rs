@@ -158,6 +158,10 @@ fn ledger(dataset: &Path) -> Totals {
         ("pairing_missed", table.sum(|row| row.pairing_missed)),
         ("http_unparsed", table.sum(|row| row.http_unparsed)),
         (
+            "spool_dropped_rows",
+            table.sum(|row| row.spool_dropped_rows),
+        ),
+        (
             "interval_start_us",
             table.rows.iter().map(|row| row.interval_start_us).min(),
         ),

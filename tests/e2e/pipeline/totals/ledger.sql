@@ -14,6 +14,7 @@ SELECT
     count(dropped_behind_packets) AS with_drops,
     sum(pairing_missed) AS pairing_missed,
     sum(http_unparsed) AS http_unparsed,
+    sum(spool_dropped_rows) AS spool_dropped_rows,
     min(epoch_us(interval_start_us)) AS interval_start_us,
     max(epoch_us(interval_end_us)) AS interval_end_us
 FROM read_parquet($files, hive_partitioning = true)
