@@ -16,6 +16,9 @@ mod contrast;
 mod figures;
 mod sentences;
 
+#[cfg(test)]
+mod scenarios;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;

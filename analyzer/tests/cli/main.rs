@@ -1,6 +1,7 @@
 //! `weighbridge` as a user meets it: exit codes, the text on the terminal, and the one line that
 //! bad input gets.
 
+mod compare;
 mod dataset;
 mod ingress;
 mod report;

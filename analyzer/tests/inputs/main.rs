@@ -4,6 +4,8 @@
 mod books;
 mod iperf3;
 mod k6;
+mod measurements;
+mod prometheus;
 mod reconcile;
 mod rows;
 mod traces;

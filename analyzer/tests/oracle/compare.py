@@ -12,6 +12,7 @@ import numpy as np
 import scipy
 import statsmodels
 from scipy import special, stats
+from statsmodels.stats.power import TTestIndPower
 from statsmodels.stats.weightstats import ttost_ind
 
 from split import plain, print_sections
@@ -69,9 +70,18 @@ def means(first, second):
                   2 * stats.t.sf(abs(log_ratio) / error, log_df)],
         "tost": {"margin": margin, "p_lower": p_lower, "p_upper": p_upper,
                  "narrow": narrow, "p_different": min(1, 2 * min(below, above))},
+        "ratio_tost": ratio_tost(log_ratio, error, log_df),
         "hedges_g": correction * (x.mean() - y.mean()) / pooled,
         "z_scores": modified_z_scores(x),
     }
+
+
+def ratio_tost(log_ratio, error, log_df):
+    """TOST of the ratio at five percent, on its logarithm, from its definition."""
+    edge = np.log(1.05)
+    reach = stats.t.isf(0.05, log_df) * error
+    return [stats.t.sf((log_ratio + edge) / error, log_df), stats.t.cdf((log_ratio - edge) / error, log_df),
+            np.exp(log_ratio - reach), np.exp(log_ratio + reach)]
 
 
 def modified_z_scores(x):
@@ -110,6 +120,93 @@ def ranks(first, second):
         "shift": shift(first, second),
         "pseudo_median": pseudo_median(first) if len(first) <= 12 else None,
     }
+
+
+def large_permutations():
+    """Splits too many to be looked at one by one elsewhere: all of them, here by brute force."""
+    for n, m, shift in ((11, 10, 0.8), (12, 11, 0.0), (3, 40, 1.0)):
+        x, y = rounded(GENERATOR.normal(shift, 1, n)), rounded(GENERATOR.normal(0, 1, m))
+        pooled, size = np.array(x + y), min(n, m)
+        observed = abs(np.mean(x) - np.mean(y))
+        far = all_splits = 0
+        deals = itertools.combinations(range(n + m), size)
+        while block := list(itertools.islice(deals, 200_000)):
+            sums = pooled[np.array(block)].sum(axis=1)
+            apart = np.abs(sums / size - (pooled.sum() - sums) / (n + m - size))
+            far += int((apart >= observed - 1e-9).sum())
+            all_splits += len(block)
+        yield {"first": x, "second": y, "p_value": far / all_splits, "splits": all_splits}
+
+
+def paired():
+    for name, (x, y) in {
+        "blocks_8": ([9.1, 9.6, 8.8, 9.9, 9.4, 9.0, 9.7, 9.3], [8.9, 9.5, 8.5, 9.95, 9.1, 8.8, 9.2, 9.25]),
+        "ties_5": ([3.0, 5.0, 4.0, 4.0, 7.0], [2.0, 5.0, 5.0, 3.0, 5.0]),
+        "two": ([2.0, 3.5], [1.0, 3.25]),
+        "drawn_12": (rounded(GENERATOR.lognormal(1, 0.3, 12)), rounded(GENERATOR.lognormal(1, 0.3, 12))),
+        "alone_16": (rounded(GENERATOR.normal(50, 4, 16)), rounded(GENERATOR.normal(48, 4, 16))),
+    }.items():
+        test = stats.ttest_rel(x, y)
+        interval = test.confidence_interval(0.95)
+        logs = np.log(np.array(x) / np.array(y))
+        low, high = stats.ttest_1samp(logs, 0).confidence_interval(0.95)
+        flips = stats.permutation_test(
+            (np.array(x) - np.array(y),), lambda d, axis: np.abs(np.mean(d, axis)), permutation_type="samples",
+            vectorized=True, n_resamples=np.inf, alternative="greater")
+        yield {"name": name, "first": x, "second": y,
+               "difference": [np.mean(x) - np.mean(y), interval.low, interval.high, test.pvalue],
+               "ratio": [np.exp(logs.mean()), np.exp(low), np.exp(high)],
+               "sign_flip_p": flips.pvalue, "correlation": stats.pearsonr(x, y).statistic}
+
+
+def quantiles():
+    for name in ("normal_8", "ties_6_6", "small_2_3", "large_30_25"):
+        sample = PAIRS[name][1]
+        for probability in (0.0, 0.05, 0.5, 0.9, 0.95, 0.99, 1.0):
+            yield {"sample": sample, "probability": probability, "value": np.quantile(sample, probability)}
+
+
+def powers():
+    for effect in (0.0, 0.2, 0.8, 1.5, 3.0, 8.0):
+        for n in (2, 3, 8, 40, 500):
+            for alpha in (0.05, 0.05 / 24, 0.001):
+                # nct gives NaN far out; statsmodels sums the same two tails.
+                power = TTestIndPower().power(effect, n, alpha)
+                if np.isfinite(power):
+                    yield {"effect": effect, "runs": n, "alpha": alpha, "power": power}
+
+
+def needed():
+    for effect in (0.25, 0.5, 1.0, 1.5, 2.5):
+        for alpha in (0.05, 0.05 / 24):
+            n = next(n for n in range(2, 10_000) if TTestIndPower().power(effect, n, alpha) >= 0.9)
+            yield {"effect": effect, "alpha": alpha, "runs": n}
+
+
+def detection():
+    """How often 8 runs a side show a shift of 1.5 standard deviations at 5 %, by scipy on simulated campaigns.
+
+    The permutation test looks at all 12,870 splits; Welch's is scipy's. The t test's power is exact.
+    """
+    campaigns, n = 20_000, 8
+    x = GENERATOR.normal(0, 1, (campaigns, n))
+    y = GENERATOR.normal(1.5, 1, (campaigns, n))
+    welch = stats.ttest_ind(x, y, axis=1, equal_var=False).pvalue
+    chosen = np.zeros((12870, 2 * n))
+    for row, deal in enumerate(itertools.combinations(range(2 * n), n)):
+        chosen[row, list(deal)] = 1
+    pooled = np.concatenate([x, y], axis=1)
+    p_values = np.empty(campaigns)
+    for start in range(0, campaigns, 500):
+        some = pooled[start:start + 500]
+        sums = some @ chosen.T
+        apart = np.abs(2 * sums - some.sum(axis=1)[:, None]) / n
+        observed = np.abs(x[start:start + 500].mean(axis=1) - y[start:start + 500].mean(axis=1))
+        p_values[start:start + 500] = (apart >= observed[:, None] - 1e-12).mean(axis=1)
+    for alpha in (0.05, 0.05 / 6):
+        yield {"shift": 1.5, "runs": n, "campaigns": campaigns, "alpha": alpha,
+               "t_test": TTestIndPower().power(1.5, n, alpha),
+               "welch": (welch <= alpha).mean(), "permutation": (p_values <= alpha).mean()}
 
 
 def exact_by_dealing(first, second, statistic):
@@ -200,4 +297,10 @@ if __name__ == "__main__":
         "pairs": list(pairs()),
         "series": list(series()),
         "bootstraps": list(bootstraps()),
+        "large_permutations": list(large_permutations()),
+        "paired": list(paired()),
+        "quantiles": list(quantiles()),
+        "powers": list(powers()),
+        "needed": list(needed()),
+        "detection": list(detection()),
     }))

@@ -2,9 +2,12 @@
 
 use analyzer::stats::bootstrap::bca_of;
 use analyzer::stats::effect::hedges_g;
-use analyzer::stats::mean::{mean, ratio_of_means, tost_means, welch};
+use analyzer::stats::mean::{mean, ratio_of_means, tost_means, tost_ratio, welch};
+use analyzer::stats::order::sample_quantile;
 use analyzer::stats::outlier::modified_z_scores;
+use analyzer::stats::paired::paired;
 use analyzer::stats::permutation::permutation_test;
+use analyzer::stats::power::{runs_needed, t_test_power};
 use analyzer::stats::proportion::Verdict;
 use analyzer::stats::rank::{
     Location, cliffs_delta, hodges_lehmann, hodges_lehmann_shift, mann_whitney,
@@ -15,7 +18,7 @@ use serde::Deserialize;
 
 use super::{assert_close, cases};
 
-const ANSWERS: &str = include_str!("compare.json");
+pub(super) const ANSWERS: &str = include_str!("compare.json");
 
 #[derive(Debug, Deserialize)]
 struct Ends {
@@ -46,6 +49,8 @@ struct Pair {
     /// Ratio, low, high, p-value.
     ratio: [f64; 4],
     tost: Tost,
+    /// Both p-values and the 90 % interval of the ratio, at five percent.
+    ratio_tost: [f64; 4],
     hedges_g: f64,
     z_scores: Vec<f64>,
     /// Trimmed mean, degrees of freedom, low, high.
@@ -92,6 +97,10 @@ fn means_by_difference_and_by_ratio() {
         let same = tost_means(first, second, case.tost.margin, 0.05).unwrap();
         let actual = [same.p_lower, same.p_upper];
         assert_all_close(&actual, &[case.tost.p_lower, case.tost.p_upper], &case.name);
+        let ratio = tost_ratio(first, second, 0.05, 0.05).unwrap();
+        let (low, high) = (ratio.interval.low, ratio.interval.high);
+        let actual = [ratio.p_lower, ratio.p_upper, low, high];
+        assert_all_close(&actual, &case.ratio_tost, &case.name);
         let apart = tost_means(first, second, case.tost.narrow, 0.05).unwrap();
         assert_close(apart.p_different, case.tost.p_different, &case.name);
         let (wide, edge) = (apart.wide_interval, case.tost.narrow);
@@ -222,5 +231,90 @@ fn the_bca_interval_of_stored_replicates() {
         let interval = bca_of(case.estimate, &case.replicates, &without, 0.95).unwrap();
         assert_close(interval.low, case.low, &case.sample);
         assert_close(interval.high, case.high, &case.sample);
+    }
+}
+
+#[test]
+fn permutations_too_many_to_be_looked_at_one_by_one() {
+    #[derive(Debug, Deserialize)]
+    struct Case {
+        first: Vec<f64>,
+        second: Vec<f64>,
+        p_value: f64,
+        splits: u64,
+    }
+    for case in cases::<Case>(ANSWERS, "large_permutations") {
+        let test = permutation_test(&case.first, &case.second, 0, 1).unwrap();
+        assert_eq!((test.splits, test.exact), (case.splits, true));
+        assert_close(test.p_value, case.p_value, &case.splits);
+    }
+}
+
+#[test]
+fn comparisons_within_blocks() {
+    #[derive(Debug, Deserialize)]
+    struct Case {
+        name: String,
+        first: Vec<f64>,
+        second: Vec<f64>,
+        /// Difference, low, high, p-value.
+        difference: [f64; 4],
+        /// Ratio, low, high.
+        ratio: [f64; 3],
+        sign_flip_p: f64,
+        correlation: f64,
+    }
+    for case in cases::<Case>(ANSWERS, "paired") {
+        let two = paired(&case.first, &case.second, 0.95, 0, 1).unwrap();
+        let of = two.difference.estimate;
+        let (low, high) = (of.interval.low, of.interval.high);
+        let actual = [of.value, low, high, two.difference.p_value];
+        assert_all_close(&actual, &case.difference, &case.name);
+        let ratio = two.ratio.unwrap();
+        let actual = [ratio.value, ratio.interval.low, ratio.interval.high];
+        assert_all_close(&actual, &case.ratio, &case.name);
+        assert!(two.sign_flip.exact);
+        assert_close(two.sign_flip.p_value, case.sign_flip_p, &case.name);
+        assert_close(two.correlation.unwrap(), case.correlation, &case.name);
+    }
+}
+
+#[test]
+fn quantiles_of_samples() {
+    #[derive(Debug, Deserialize)]
+    struct Case {
+        sample: Vec<f64>,
+        probability: f64,
+        value: f64,
+    }
+    for case in cases::<Case>(ANSWERS, "quantiles") {
+        let value = sample_quantile(&case.sample, case.probability).unwrap();
+        assert_close(value, case.value, &case);
+    }
+}
+
+#[test]
+fn power_and_the_runs_that_it_takes() {
+    #[derive(Debug, Deserialize)]
+    struct Power {
+        effect: f64,
+        runs: u64,
+        alpha: f64,
+        power: f64,
+    }
+    #[derive(Debug, Deserialize)]
+    struct Needed {
+        effect: f64,
+        alpha: f64,
+        runs: u64,
+    }
+    for case in cases::<Power>(ANSWERS, "powers") {
+        let power = t_test_power(case.effect, case.runs, case.alpha).unwrap();
+        // A probability: to one part in 10⁹ of certainty.
+        assert!((power - case.power).abs() <= 1e-9, "{power} for {case:?}");
+    }
+    for case in cases::<Needed>(ANSWERS, "needed") {
+        let runs = runs_needed(case.effect, case.alpha, 0.9);
+        assert_eq!(runs, Some(case.runs), "{case:?}");
     }
 }

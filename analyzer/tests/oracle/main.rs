@@ -3,6 +3,7 @@
 //! Each `.json` is what the `.py` beside it printed; a statistic that differs by more than one part
 //! in 10⁹ fails.
 
+mod campaigns;
 mod compare;
 mod edges;
 mod fair_splits;

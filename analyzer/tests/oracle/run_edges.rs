@@ -6,8 +6,11 @@ use std::fmt::Debug;
 use analyzer::stats::bootstrap::bca;
 use analyzer::stats::effect::hedges_g;
 use analyzer::stats::mean::{mean, ratio_of_means, tost_means, tost_ratio, welch};
+use analyzer::stats::order::sample_quantile;
 use analyzer::stats::outlier::modified_z_scores;
-use analyzer::stats::permutation::permutation_test;
+use analyzer::stats::paired::{correlation, paired};
+use analyzer::stats::permutation::{permutation_test, sign_flip_test};
+use analyzer::stats::power::{runs_needed, t_test_power};
 use analyzer::stats::proportion::Verdict;
 use analyzer::stats::rank::{cliffs_delta, hodges_lehmann, hodges_lehmann_shift, mann_whitney};
 use analyzer::stats::series::{batch_means, effective_sample_size, mser5};
@@ -55,10 +58,12 @@ fn one_sample_at_every_edge() {
         assert_finite(modified_z_scores(sample), sample);
         assert_finite(mser5(sample), sample);
         assert_finite(effective_sample_size(sample), sample);
+        assert_finite(sign_flip_test(sample, 20, 1), sample);
         for level in LEVELS {
             let case = (sample, level);
             assert_finite(mean(sample, level), case);
             assert_finite(trimmed_mean(sample, level), case);
+            assert_finite(sample_quantile(sample, level), case);
             assert_finite(hodges_lehmann(sample, level), case);
             assert_finite(bca(sample, average, level, 50, 1), case);
             assert_finite(bca(sample, |_| f64::NAN, level, 50, 1), case);
@@ -76,6 +81,7 @@ fn two_samples_at_every_edge() {
             let case = (first, second);
             assert_finite(hedges_g(first, second), case);
             assert_finite(cliffs_delta(first, second), case);
+            assert_finite(correlation(first, second), case);
             assert_finite(mann_whitney(first, second), case);
             for draws in [0, 5] {
                 assert_finite(permutation_test(first, second, draws, 1), (case, draws));
@@ -86,6 +92,7 @@ fn two_samples_at_every_edge() {
                 assert_finite(welch(first, second, level), case);
                 assert_finite(ratio_of_means(first, second, level), case);
                 assert_finite(yuen(first, second, level), case);
+                assert_finite(paired(first, second, level, 20, 1), case);
                 assert_finite(tost_means(first, second, level, 0.05), case);
                 assert_finite(tost_ratio(first, second, level, 0.05), case);
                 assert_finite(tost_means(first, second, 1.0, level), case);
@@ -157,8 +164,8 @@ fn an_outlier_among_equal_runs_is_flagged() {
 
 #[test]
 fn a_drawn_permutation_test_says_so_and_is_near_the_exact_one() {
-    let first: Vec<f64> = (0..11).map(|i| f64::from(i * i % 17)).collect();
-    let second: Vec<f64> = (0..12).map(|i| f64::from(i * i % 13) + 3.0).collect();
+    let first: Vec<f64> = (0..21).map(|i| f64::from(i * i % 17)).collect();
+    let second: Vec<f64> = (0..20).map(|i| f64::from(i * i % 13) + 2.0).collect();
     let drawn = permutation_test(&first, &second, 20_000, 5).unwrap();
     assert!(!drawn.exact && drawn.splits == 20_000);
     assert_eq!(permutation_test(&first, &second, 20_000, 5), Some(drawn));
@@ -182,4 +189,50 @@ fn a_bootstrap_is_the_same_for_the_same_seed() {
     assert_ne!(interval(3), interval(4));
     assert!(interval(3).contains(average(&sample)));
     assert_eq!(bca(&[2.0, 2.0, 2.0], average, 0.95, 100, 1), None);
+}
+
+#[test]
+fn pairs_that_do_not_differ_and_too_few_pairs() {
+    let (threes, fours) = ([3.0; 4], [4.0; 4]);
+    let same = paired(&threes, &threes, 0.95, 0, 1).unwrap();
+    assert_eq!(
+        (same.difference.p_value, same.sign_flip.p_value),
+        (1.0, 1.0)
+    );
+    let apart = paired(&threes, &fours, 0.95, 0, 1).unwrap();
+    assert_eq!(
+        (apart.difference.estimate.value, apart.sign_flip.p_value),
+        (-1.0, 0.125)
+    );
+    assert_eq!(apart.correlation, None);
+    assert_eq!(paired(&[], &[], 0.95, 0, 1), None);
+    assert_eq!(paired(&[1.0], &[2.0], 0.95, 0, 1), None);
+    assert_eq!(paired(&threes, &[1.0, 2.0], 0.95, 0, 1), None);
+    assert_eq!(sign_flip_test(&[], 0, 1), None);
+    assert_eq!(sign_flip_test(&[2.0], 0, 1).unwrap().p_value, 1.0);
+    let many: Vec<f64> = (0..40).map(|i| f64::from(i % 7) - 2.0).collect();
+    assert_eq!(sign_flip_test(&many, 0, 1), None);
+    let drawn = sign_flip_test(&many, 500, 1).unwrap();
+    assert!(!drawn.exact && drawn.p_value < 0.05, "{drawn:?}");
+    let negative = paired(&[-1.0, 2.0], &[1.0, 1.0], 0.95, 0, 1).unwrap();
+    assert_eq!(negative.ratio, None);
+}
+
+#[test]
+fn power_at_every_edge() {
+    for effect in [0.0, 1e-9, 0.5, 1.5, 40.0, 1e6, f64::NAN, f64::INFINITY] {
+        for alpha in LEVELS {
+            for runs in [0, 1, 2, 8, 100_000] {
+                assert_finite(t_test_power(effect, runs, alpha), (effect, alpha, runs));
+            }
+            for power in LEVELS {
+                assert_ne!(runs_needed(effect, alpha, power), Some(0));
+            }
+        }
+    }
+    assert_eq!(t_test_power(1.0, 1, 0.05), None);
+    assert!((t_test_power(0.0, 8, 0.05).unwrap() - 0.05).abs() < 1e-9);
+    assert_eq!(t_test_power(1e6, 8, 0.05), Some(1.0));
+    assert_eq!(runs_needed(0.0, 0.05, 0.9), None);
+    assert_eq!(runs_needed(1e6, 0.05, 0.9), Some(2));
 }

@@ -7,14 +7,14 @@ use analyzer::stats::random::Random;
 use analyzer::stats::rank::{hodges_lehmann, hodges_lehmann_shift, mann_whitney};
 use analyzer::stats::trimmed::{trimmed_mean, yuen};
 
-const CAMPAIGNS: usize = 2_000;
+pub(super) const CAMPAIGNS: usize = 2_000;
 const ALPHA: f64 = 0.05;
 /// The nominal rate of one in twenty, and four standard errors of it.
-const MOST: usize = 139;
+pub(super) const MOST: usize = 139;
 const LEAST: usize = 61;
 
 /// Eight runs about a mean of 10, normal by Box and Muller's transform.
-fn runs(random: &mut Random, deviation: f64) -> Vec<f64> {
+pub(super) fn runs(random: &mut Random, deviation: f64) -> Vec<f64> {
     const STEPS: usize = 1 << 53;
     let mut uniform = || (random.below(STEPS) as f64 + 0.5) / STEPS as f64;
     let mut normal = || (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
@@ -83,8 +83,9 @@ fn drawn_permutations_keep_their_level() {
     let mut random = Random::new(4);
     let rejected = (0..400)
         .filter(|&campaign| {
-            let first = [runs(&mut random, 1.0), runs(&mut random, 1.0)].concat();
-            let second = runs(&mut random, 1.0);
+            let mut twice = || [runs(&mut random, 1.0), runs(&mut random, 1.0)].concat();
+            let first = [twice(), twice()].concat();
+            let second = twice();
             let test = permutation_test(&first, &second, 199, campaign).unwrap();
             assert!(!test.exact);
             test.p_value <= ALPHA
