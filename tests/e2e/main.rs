@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod books;
+mod campaign;
 mod dataset;
 mod faults;
 mod ingress;
