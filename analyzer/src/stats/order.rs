@@ -5,10 +5,12 @@ use super::is_probability;
 
 /// The quantile of a sample, linear between order statistics (type 7 of Hyndman and Fan 1996).
 ///
-/// `None` where the sample is empty or not finite, or the probability is none.
+/// `None` where the sample is empty or not finite, the probability is none, or the sample spans more
+/// than a number holds.
 pub fn sample_quantile(sample: &[f64], probability: f64) -> Option<f64> {
     let values = sorted(sample)?;
-    is_probability(probability).then(|| quantile(&values, probability))
+    let value = is_probability(probability).then(|| quantile(&values, probability));
+    value.filter(|value| value.is_finite())
 }
 
 /// The sample in rising order; `None` where it is empty or holds what is not finite.
