@@ -165,6 +165,9 @@ pub struct CostArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
     pub format: InspectFormat,
+    /// Draw what the probe sampled with --profile as a flame graph, an SVG file.
+    #[arg(long, value_name = "FILE")]
+    pub flamegraph: Option<PathBuf>,
 }
 
 /// Arguments of `weighbridge report`.

@@ -1,6 +1,9 @@
 //! `weighbridge cost`: reads a dataset's processor time, resources, traffic and runs, and prints what
 //! they cost.
 
+use std::fs;
+use std::path::Path;
+
 use anyhow::{Context, bail};
 use trace_schema::Record;
 use trace_schema::cpu::CpuRow;
@@ -8,10 +11,11 @@ use trace_schema::cpu::CpuRow;
 use super::egress::{chosen_runs, object_rows};
 use crate::cli::{CostArgs, InspectFormat};
 use crate::cost::RunScope;
-use crate::input::cost::{read_cost, recorded, scope_of};
+use crate::input::cost::{read_evidence, recorded, scope_of};
 use crate::input::manifest::{Run, read_runs};
 use crate::input::traces::Dataset;
 use crate::objects::History;
+use crate::profile::flamegraph::{self, FlamegraphError};
 use crate::report;
 use crate::verdict::evidence::Window;
 
@@ -29,14 +33,26 @@ pub fn run(args: &CostArgs) -> anyhow::Result<u8> {
     let history =
         History::new(object_rows(&dataset, args.objects.as_deref())?).context("objects")?;
     let scopes = scopes(&dataset, &runs, args)?;
-    let report =
-        read_cost(&dataset, &history, scopes).with_context(|| format!("dataset {shown}"))?;
+    let evidence =
+        read_evidence(&dataset, &history, scopes).with_context(|| format!("dataset {shown}"))?;
+    if let Some(path) = &args.flamegraph {
+        draw(path, &evidence.folded_stacks())?;
+    }
+    let report = evidence.report();
     let text = match args.format {
         InspectFormat::Table => report::cost::render(&report),
         InspectFormat::Json => report::json::render(&report).context("JSON")?,
     };
     super::print(&text)?;
     Ok(report.result.exit_code())
+}
+
+/// Draws a flame graph into a file, which appears when it is complete.
+fn draw(path: &Path, folded: &[String]) -> anyhow::Result<()> {
+    let mut drawing = Vec::new();
+    flamegraph::write(folded, "What the processors were met at", &mut drawing)
+        .and_then(|()| fs::write(path, drawing).map_err(FlamegraphError::Write))
+        .with_context(|| format!("--flamegraph {}", path.display()))
 }
 
 /// The runs of the cases that were asked for, or all.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Part;
 use super::cases::cases;
+use super::components::components;
 use super::doubts;
 use super::evidence::CostEvidence;
 use super::machine::{Kernel, kernel_of, kernels};
@@ -53,6 +54,7 @@ fn assess(run: &RunTally, charged_twice: Option<&(String, String)>) -> RunCost {
         .filter_map(|kernel| kernel.idle_cpu_ns)
         .collect();
     let window = run.scope.window;
+    let charged = cost(charges.total);
     let mut report = RunCost {
         run: run.scope.run.clone(),
         case: run.scope.case.clone(),
@@ -64,7 +66,7 @@ fn assess(run: &RunTally, charged_twice: Option<&(String, String)>) -> RunCost {
         inconclusive_because: Vec::new(),
         notes: Vec::new(),
         cycle_source: basis,
-        charged: cost(charges.total),
+        charged,
         parts: parts(run, &charges, cost),
         probe_programs: run.programs.map(cost),
         idle_cpu_ns: (!idle.is_empty()).then(|| idle.iter().sum()),
@@ -76,6 +78,7 @@ fn assess(run: &RunTally, charged_twice: Option<&(String, String)>) -> RunCost {
             .filter_map(|kernel| kernel.books.clone())
             .collect(),
         losses: losses(run),
+        profile: components(&run.profile, &charged),
         denominators,
     };
     doubts::weigh(&mut report, run, &charges.kernels, charged_twice);

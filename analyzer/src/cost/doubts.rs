@@ -5,10 +5,11 @@
 
 use trace_schema::ledger::Vantage;
 
+use super::components;
 use super::machine::{Kernel, watched};
 use super::report::{CostLoss, CycleBasis, RunCost};
 use super::tally::RunTally;
-use super::{ENOUGH_INTERVALS, TOLERANCE};
+use super::{ENOUGH_INTERVALS, NAMELESS, TOLERANCE};
 use crate::verdict::{Outcome, vantage_name};
 
 /// Adds to a run's report why it is not sure, and what to know.
@@ -41,6 +42,17 @@ pub(super) fn weigh(
                 residual * 100.0
             ));
         }
+    }
+    let nameless = report
+        .subjects
+        .iter()
+        .filter(|subject| subject.name == NAMELESS);
+    let nameless: f64 = nameless.filter_map(|subject| subject.cost.share).sum();
+    if nameless > TOLERANCE {
+        because.push(format!(
+            "{:.1} % of the time was charged without a name, since the probe's map was full",
+            nameless * 100.0
+        ));
     }
     let losses = report.losses.iter();
     because.extend(losses.filter_map(|loss| reason_of(loss, run, report)));
@@ -131,12 +143,19 @@ fn reason_of(loss: &CostLoss, run: &RunTally, report: &RunCost) -> Option<String
                 let softirqs: i64 = wide.map(|(_, _, _, events)| events).sum();
                 softirqs + node.tasks.events.amount() + node.outside.events.amount()
             });
-            let lost = loss.overflow + loss.ring_drops + loss.hook_misses;
-            (lost, events.sum::<i64>())
+            // What overflowed is charged, without a name.
+            (loss.ring_drops + loss.hook_misses, events.sum::<i64>())
         }
         Vantage::Pod => {
             let client = report.denominators.client_pod?;
             (loss.overflow, client.packets)
+        }
+        Vantage::Profile => {
+            let samples = report
+                .profile
+                .as_ref()
+                .map_or(0, |profile| profile.busy_samples + profile.idle_samples);
+            (loss.ring_drops + loss.overflow, samples.cast_signed())
         }
         Vantage::Uplink => (loss.hook_misses, report.denominators.uplinks.packets),
         _ => return None,
@@ -189,6 +208,7 @@ fn notes(report: &RunCost, run: &RunTally, kernels: &[Kernel]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(report.profile.iter().flat_map(components::notes));
     if report.probe_programs.is_none() {
         notes.push(
             "what the probe's own programs cost in the kernel is part of the other lines and was not measured (probe: --measure-self)".to_owned(),

@@ -7,15 +7,18 @@ use trace_schema::cpu::{CpuRow, CpuScope};
 use trace_schema::flows::FlowRow;
 use trace_schema::http::HttpRow;
 use trace_schema::ledger::{LedgerRow, Vantage};
+use trace_schema::profile::ProfileRow;
 use trace_schema::resources::{ResourceRow, ResourceScope};
 
+use super::components;
 use super::part::{ClusterFacts, PodFacts, part_of, part_of_pod};
 use super::report::{CycleBasis, Traffic};
 use super::span::weight;
 use super::tally::{LossSum, NodeTally, Place, RunTally, Subject, TrafficSum};
-use super::{Part, RunScope};
+use super::{NAMELESS, Part, RunScope};
 use crate::objects::{History, ObjectName};
 use crate::policy::gateway_api::Implementation;
+use crate::profile::Profile;
 use crate::verdict::split::{Asker, Topology};
 
 /// Everything that the cost of some runs rests on.
@@ -121,6 +124,19 @@ impl<'a> CostEvidence<'a> {
         }
     }
 
+    /// Takes in a row of `profile`.
+    pub fn add_profile(&mut self, row: &ProfileRow) {
+        for run in &mut self.runs {
+            components::add(&mut run.profile, row, &run.scope.window);
+        }
+    }
+
+    /// The runs' stacks in the form that flame graph tools read.
+    pub fn folded_stacks(&self) -> Vec<String> {
+        let runs = self.runs.iter();
+        runs.flat_map(|run| run.profile.folded()).collect()
+    }
+
     /// Takes in a row of `ledger`.
     pub fn add_ledger(&mut self, row: &LedgerRow) {
         let interval = (row.interval_start_us, row.interval_end_us);
@@ -156,6 +172,12 @@ impl<'a> CostEvidence<'a> {
             sums.ring_drops += row.ring_drops;
             sums.hook_misses += row.hook_misses.unwrap_or_default();
         }
+    }
+
+    /// Whether any run names a client pod, whose flows then count.
+    pub fn asks_for_flows(&self) -> bool {
+        let mut runs = self.runs.iter();
+        runs.any(|run| run.scope.client_pod.is_some())
     }
 
     /// Takes in a row of `flows`: those of the runs' client pods count.
@@ -237,6 +259,7 @@ fn tally(scope: RunScope) -> RunTally {
         has_client: false,
         responses: Default::default(),
         losses: BTreeMap::<_, LossSum>::new(),
+        profile: Profile::default(),
     }
 }
 
@@ -254,7 +277,7 @@ fn subject_of(row: &CpuRow, pod: Option<&PodFacts>, part: Part) -> Subject {
         (None, Some(uid)) => (format!("pod {uid}"), true),
         (None, None) => {
             let unit = row.cgroup_path.as_deref().and_then(unit_of);
-            let command = row.command.as_deref().unwrap_or("?");
+            let command = row.command.as_deref().unwrap_or(NAMELESS);
             (unit.unwrap_or(command).to_owned(), false)
         }
     };

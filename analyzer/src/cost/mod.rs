@@ -7,6 +7,7 @@
 
 mod assess;
 mod cases;
+mod components;
 mod doubts;
 mod evidence;
 mod kernel;
@@ -17,6 +18,7 @@ mod report;
 mod span;
 mod tally;
 
+pub use components::{ComponentCost, Components, SampleSource};
 pub use evidence::CostEvidence;
 pub use part::Part;
 pub use report::*;
@@ -40,6 +42,9 @@ pub struct RunScope {
 
 /// The greatest part by which something missing may change a number that is still shown as sure.
 const TOLERANCE: f64 = 0.01;
+
+/// Tasks whose time was counted and whose name the probe's full map did not take.
+const NAMELESS: &str = "tasks without a name (full map)";
 
 /// Intervals that a run needs, so that its edges weigh little.
 const ENOUGH_INTERVALS: f64 = 5.0;

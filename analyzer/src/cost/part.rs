@@ -235,3 +235,171 @@ fn cilium_envoy(cluster: ClusterFacts) -> Part {
         Part::Cni
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use trace_schema::cpu::CycleSource;
+
+    use super::*;
+
+    const NO_GATEWAY: ClusterFacts = ClusterFacts {
+        cilium_envoy_is_gateway: false,
+    };
+    const GATEWAY: ClusterFacts = ClusterFacts {
+        cilium_envoy_is_gateway: true,
+    };
+
+    fn row(scope: CpuScope, command: &str) -> CpuRow {
+        CpuRow {
+            interval_start_us: 0,
+            interval_end_us: 1_000_000,
+            node: "worker".to_owned(),
+            boot_id: "boot".to_owned(),
+            scope,
+            cgroup_id: None,
+            cgroup_path: None,
+            pod_uid: None,
+            container_id: None,
+            command: Some(command.to_owned()),
+            vector: None,
+            events: 1,
+            cpu_ns: 1,
+            cycles: None,
+            cycle_source: CycleSource::None,
+        }
+    }
+
+    #[track_caller]
+    fn check_pod(
+        namespace: &str,
+        labels: &[(&str, &str)],
+        command: &str,
+        cluster: ClusterFacts,
+        expected: Part,
+    ) {
+        let labels = labels.iter();
+        let pod = PodFacts {
+            name: format!("{namespace}/x"),
+            namespace: namespace.to_owned(),
+            labels: labels
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+        };
+        let mut row = row(CpuScope::Cgroup, command);
+        row.pod_uid = Some("uid".to_owned());
+        assert_eq!(part_of(&row, Some(&pod), cluster), Some(expected));
+    }
+
+    #[track_caller]
+    fn check_service(path: &str, command: &str, expected: Part) {
+        let mut row = row(CpuScope::Cgroup, command);
+        row.cgroup_path = Some(path.to_owned());
+        assert_eq!(part_of(&row, None, NO_GATEWAY), Some(expected));
+    }
+
+    #[test]
+    fn pods_are_known_by_their_labels() {
+        let system = "kube-system";
+        let agent = [("app", "antrea"), ("component", "antrea-agent")];
+        check_pod(system, &agent, "ovs-vswitchd", NO_GATEWAY, Part::Cni);
+        check_pod(system, &agent, "antrea-agent", NO_GATEWAY, Part::Cni);
+        let cilium = [("k8s-app", "cilium")];
+        check_pod(system, &cilium, "cilium-agent", GATEWAY, Part::Cni);
+        check_pod(
+            system,
+            &[("k8s-app", "kube-proxy")],
+            "kube-proxy",
+            NO_GATEWAY,
+            Part::Cni,
+        );
+        let dns = [("k8s-app", "kube-dns")];
+        check_pod(system, &dns, "coredns", NO_GATEWAY, Part::ClusterServices);
+        let gateway = [
+            (GATEWAY_NAME, "web"),
+            ("app.kubernetes.io/name", "nginx-gateway-fabric"),
+        ];
+        check_pod("shop", &gateway, "nginx", NO_GATEWAY, Part::Gateway);
+        check_pod(
+            "nginx-gateway",
+            &gateway[1..],
+            "gateway",
+            NO_GATEWAY,
+            Part::ClusterServices,
+        );
+        // An application may call its process as it likes.
+        check_pod(
+            "shop",
+            &[("app", "web")],
+            "cilium-agent",
+            NO_GATEWAY,
+            Part::Application,
+        );
+        check_pod("shop", &[], "iperf3", NO_GATEWAY, Part::Application);
+        check_pod(
+            "weighbridge",
+            &[],
+            "weighbridge-pro",
+            NO_GATEWAY,
+            Part::Probe,
+        );
+    }
+
+    #[test]
+    fn envoy_of_cilium_is_a_gateway_where_there_are_gateways() {
+        for (cluster, expected) in [(GATEWAY, Part::Gateway), (NO_GATEWAY, Part::Cni)] {
+            let own = [("k8s-app", "cilium-envoy")];
+            check_pod("kube-system", &own, "wrk:worker_0", cluster, expected);
+            let agent = [("k8s-app", "cilium")];
+            check_pod("kube-system", &agent, "cilium-envoy", cluster, expected);
+        }
+    }
+
+    #[test]
+    fn services_are_known_by_unit_and_command() {
+        check_service(
+            "system.slice/kubelet.service",
+            "kubelet",
+            Part::NodeServices,
+        );
+        check_service("system.slice/cron.service", "cron", Part::NodeServices);
+        check_service(
+            "system.slice/ovs-vswitchd.service",
+            "ovs-vswitchd",
+            Part::Cni,
+        );
+        check_service(
+            "system.slice/weighbridge-probe.service",
+            "spool",
+            Part::Probe,
+        );
+        check_service("user.slice", "weighbridge-pro", Part::Probe);
+        check_service("", "napi/eth0-8193", Part::KernelReceive);
+        check_service("", "kworker/0:1", Part::Other);
+    }
+
+    #[test]
+    fn pods_without_an_object_are_known_by_command() {
+        let mut row = row(CpuScope::Cgroup, "etcd");
+        row.pod_uid = Some("mirror".to_owned());
+        assert_eq!(part_of(&row, None, NO_GATEWAY), Some(Part::ClusterServices));
+        row.command = Some("java".to_owned());
+        assert_eq!(part_of(&row, None, NO_GATEWAY), Some(Part::Application));
+    }
+
+    #[test]
+    fn scopes_that_are_no_tasks_have_parts_of_their_own_or_none() {
+        let mut softirq = row(CpuScope::Softirq, "iperf3");
+        for (vector, part) in [
+            ("net_rx", Part::KernelReceive),
+            ("net_tx", Part::KernelTransmit),
+            ("timer", Part::Other),
+        ] {
+            softirq.vector = Some(vector.to_owned());
+            assert_eq!(part_of(&softirq, None, NO_GATEWAY), Some(part));
+        }
+        let outside = row(CpuScope::Outside, "weighbridge-pro");
+        assert_eq!(part_of(&outside, None, NO_GATEWAY), Some(Part::Outside));
+        assert_eq!(part_of(&row(CpuScope::Idle, ""), None, NO_GATEWAY), None);
+        assert_eq!(part_of(&row(CpuScope::Program, ""), None, NO_GATEWAY), None);
+    }
+}

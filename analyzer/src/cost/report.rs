@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use super::Part;
+use super::components::Components;
 use crate::stats::mean::Estimate;
 use crate::verdict::{Moment, Outcome};
 use trace_schema::cpu::CycleSource;
@@ -85,6 +86,8 @@ pub struct RunCost {
     pub books: Vec<KernelBooks>,
     /// What was lost.
     pub losses: Vec<CostLoss>,
+    /// Where the time went by component of the network stack; absent without a profile.
+    pub profile: Option<Components>,
 }
 
 /// Processor time with its ratios.

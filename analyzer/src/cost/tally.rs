@@ -12,6 +12,7 @@ use super::kernel::Span;
 use super::report::{CycleBasis, Memory, Traffic};
 use super::span::Weighted;
 use super::{Part, RunScope};
+use crate::profile::Profile;
 
 /// Processor time, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +91,7 @@ pub(super) struct RunTally {
     /// Responses that a Gateway's data plane asked for, and all.
     pub responses: (Weighted, Weighted),
     pub losses: BTreeMap<(String, Vantage), LossSum>,
+    pub profile: Profile,
 }
 
 /// Mean and peak of a memory that several rows of an interval make up.

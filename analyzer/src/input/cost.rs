@@ -5,6 +5,7 @@ use trace_schema::flows::FlowRow;
 use trace_schema::http::HttpRow;
 use trace_schema::ledger::LedgerRow;
 use trace_schema::manifest::RunOutcome;
+use trace_schema::profile::ProfileRow;
 use trace_schema::resources::ResourceRow;
 
 use super::manifest::Run;
@@ -22,9 +23,18 @@ pub fn read_cost(
     history: &History,
     scopes: Vec<RunScope>,
 ) -> Result<CostReport, DatasetError> {
+    Ok(read_evidence(dataset, history, scopes)?.report())
+}
+
+/// What the cost of some stretches of a dataset's time rests on.
+pub fn read_evidence<'a>(
+    dataset: &Dataset,
+    history: &'a History,
+    scopes: Vec<RunScope>,
+) -> Result<CostEvidence<'a>, DatasetError> {
     let mut evidence = CostEvidence::new(history, scopes);
     let Some((from_us, to_us)) = evidence.span_us() else {
-        return Ok(evidence.report());
+        return Ok(evidence);
     };
     let filter = Filter {
         from_us: Some(from_us.saturating_sub(LONGEST_INTERVAL_US)),
@@ -37,16 +47,21 @@ pub fn read_cost(
     for row in dataset.rows::<ResourceRow>(&filter) {
         evidence.add_resources(&row?);
     }
+    for row in dataset.rows::<ProfileRow>(&filter) {
+        evidence.add_profile(&row?);
+    }
     for row in dataset.rows::<LedgerRow>(&filter) {
         evidence.add_ledger(&row?);
     }
-    for row in dataset.rows::<FlowRow>(&filter) {
-        evidence.add_flow(&row?);
+    if evidence.asks_for_flows() {
+        for row in dataset.rows::<FlowRow>(&filter) {
+            evidence.add_flow(&row?);
+        }
     }
     for row in dataset.rows::<HttpRow>(&filter) {
         evidence.add_responses(&row?);
     }
-    Ok(evidence.report())
+    Ok(evidence)
 }
 
 /// A run's time and what is known of it.

@@ -336,6 +336,7 @@ fn cost(manifests: &[RunManifest], noise: &mut Noise) -> CostReport {
             nodes: Vec::new(),
             books: Vec::new(),
             losses: Vec::new(),
+            profile: None,
         }
     });
     CostReport {

@@ -1,0 +1,121 @@
+//! The profile's components with their costs: total × share ÷ packets.
+//!
+//! Samples cover what the whole kernel was charged, softirqs and user space alike, so a component's
+//! share is one of everything charged in the run.
+
+use serde::Serialize;
+use trace_schema::profile::{ProfileEvent, ProfileRow};
+
+use super::CONFIDENCE;
+use super::report::{Cost, PerUnit};
+use super::span::{WHOLE, weight};
+use crate::profile::{Component, Profile};
+use crate::stats::Interval;
+use crate::verdict::evidence::Window;
+
+/// Where the processors were met, by component.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Components {
+    /// What samples stand for, with the samples a second and CPU that were asked for; several where
+    /// samples of different weight were added up.
+    pub sources: Vec<SampleSource>,
+    /// Samples outside the idle task.
+    pub busy_samples: u64,
+    /// Samples in it.
+    pub idle_samples: u64,
+    /// Samples left out, since another node of the kernel had them as well.
+    pub repeated_samples: u64,
+    /// By component, the dearest first.
+    pub components: Vec<ComponentCost>,
+}
+
+/// What a sample stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SampleSource {
+    /// Cycles or the CPU clock.
+    pub event: ProfileEvent,
+    /// Samples a second and CPU that were asked for.
+    pub frequency_hz: i32,
+}
+
+/// A component of the network stack, or a process in user space.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ComponentCost {
+    /// What it is, with its part, program or command.
+    pub component: String,
+    /// The class that it belongs to.
+    pub group: String,
+    /// Its samples.
+    pub samples: u64,
+    /// Its share of the busy samples.
+    pub share: f64,
+    /// Wilson's interval of the share at 95 %.
+    pub share_interval: Interval,
+    /// Its cost by packet at the uplinks.
+    pub per_wire_packet: PerUnit,
+    /// Its cost by packet of the client pod.
+    pub per_client_packet: PerUnit,
+    /// Its cost by HTTP response.
+    pub per_response: PerUnit,
+}
+
+/// Adds a row where most of its interval lies in the window.
+pub(super) fn add(profile: &mut Profile, row: &ProfileRow, window: &Window) {
+    if weight(row.interval_start_us, row.interval_end_us, window) * 2 >= WHOLE {
+        profile.add(row);
+    }
+}
+
+/// The components of a run that was charged so much; none without a sample.
+pub(super) fn components(profile: &Profile, charged: &Cost) -> Option<Components> {
+    if profile.samples() == 0 {
+        return None;
+    }
+    let times = |unit: PerUnit, share: f64| PerUnit {
+        cpu_ns: unit.cpu_ns.map(|figure| figure * share),
+        cycles: unit.cycles.map(|figure| figure * share),
+    };
+    let shares = profile.shares(CONFIDENCE).into_iter();
+    let components = shares.map(|found| ComponentCost {
+        component: found.component.to_string(),
+        group: found.component.group().to_owned(),
+        samples: found.samples,
+        share: found.share,
+        share_interval: found.interval,
+        per_wire_packet: times(charged.per_wire_packet, found.share),
+        per_client_packet: times(charged.per_client_packet, found.share),
+        per_response: times(charged.per_response, found.share),
+    });
+    let sources = profile.sources().iter();
+    let sources = sources.map(|&(event, frequency_hz)| SampleSource {
+        event,
+        frequency_hz,
+    });
+    Some(Components {
+        sources: sources.collect(),
+        busy_samples: profile.busy_samples(),
+        idle_samples: profile.idle_samples(),
+        repeated_samples: profile.repeated_samples(),
+        components: components.collect(),
+    })
+}
+
+/// What to know of a profile.
+pub(super) fn notes(profile: &Components) -> Vec<String> {
+    let mut notes = Vec::new();
+    if profile.sources.len() > 1 {
+        notes.push("samples of different events or frequencies were added up".to_owned());
+    }
+    let hidden = Component::Hidden.to_string();
+    if profile
+        .components
+        .iter()
+        .any(|found| found.component == hidden)
+    {
+        notes.push(
+            "the kernel hides its symbols: give the probe the capability SYSLOG to see components"
+                .to_owned(),
+        );
+    }
+    notes
+}

@@ -1,0 +1,266 @@
+//! One run in full: its parts, pods, components and nodes, its books and what it is worth.
+
+use std::fmt::Write as _;
+
+use super::super::quantity::{bytes, count};
+use super::super::table::{clock, table};
+use super::figures::{cycles_title, dash, figure, percent, scaled, seconds, short, shown_memory};
+use crate::cost::{
+    ComponentCost, Cost, KernelBooks, Memory, NodeCost, PartCost, PerUnit, RunCost, SubjectCost,
+};
+use crate::verdict::vantage_name;
+
+/// Pods and services of a list that nobody asked for in full.
+const SHOWN: usize = 12;
+/// Components of such a list.
+const COMPONENTS_SHOWN: usize = 20;
+
+/// One run by part, pod, component and node.
+pub(super) fn detail(run: &RunCost, text: &mut String) {
+    let name = match (run.run.as_str(), run.case.as_str()) {
+        ("", _) => "All that was recorded".to_owned(),
+        (id, "") => format!("Run {id}"),
+        (id, case) => format!("Run {id}, case {case}"),
+    };
+    let _ = writeln!(
+        text,
+        "{name}: {:.2} s from {}, {}",
+        run.seconds,
+        clock(run.from),
+        run.cycle_source.title()
+    );
+    parts(run, text);
+    subjects(run, text);
+    components(run, text);
+    nodes(run, text);
+    for books in &run.books {
+        let _ = writeln!(text, "{}", books_line(books));
+    }
+    for described in &run.denominators.described {
+        let _ = writeln!(text, "Counted: {described}");
+    }
+    for loss in &run.losses {
+        let _ = writeln!(
+            text,
+            "Lost at {} {}: {} turned away, {} not buffered, {} runs missed",
+            loss.node,
+            vantage_name(loss.vantage),
+            count(loss.overflow),
+            count(loss.ring_drops),
+            count(loss.hook_misses)
+        );
+    }
+    for note in &run.notes {
+        let _ = writeln!(text, "Note: {note}");
+    }
+    doubts(run, text);
+    text.push('\n');
+}
+
+/// Why a run is not sure.
+pub(super) fn doubts(run: &RunCost, text: &mut String) {
+    if run.inconclusive_because.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "{} is inconclusive, because",
+        if run.run.is_empty() { "it" } else { &run.run }
+    );
+    for reason in &run.inconclusive_because {
+        let _ = writeln!(text, "  {reason}");
+    }
+}
+
+fn parts(run: &RunCost, text: &mut String) {
+    let basis = run.cycle_source;
+    let divisors = divisors(run);
+    let row = |title: String, cost: &Cost, memory: Option<Memory>| {
+        let mut row = vec![
+            title,
+            seconds(cost.cpu_ns),
+            scaled(cost.cycles),
+            percent(cost.share),
+        ];
+        row.extend(divisors.iter().map(|(_, of)| figure(of(cost), basis)));
+        row.push(
+            cost.cpu_seconds_per_gbit
+                .map_or_else(dash, |figure| format!("{figure:.3}")),
+        );
+        row.push(memory.map_or_else(dash, shown_memory));
+        row
+    };
+    let part = |part: &PartCost| row(part.part.title().to_owned(), &part.cost, part.memory);
+    let mut rows: Vec<Vec<String>> = run.parts.iter().map(part).collect();
+    rows.push(row("charged".to_owned(), &run.charged, None));
+    if let Some(programs) = &run.probe_programs {
+        rows.push(row("of which probe's programs".to_owned(), programs, None));
+    }
+    if let Some(idle) = run.idle_cpu_ns {
+        let mut cells = vec!["idle".to_owned(), seconds(idle)];
+        cells.resize(rows[0].len(), String::new());
+        rows.push(cells);
+    }
+    let unit = short(basis);
+    let mut header = vec![
+        "part".to_owned(),
+        "CPU s".to_owned(),
+        cycles_title(basis),
+        "share %".to_owned(),
+    ];
+    header.extend(divisors.iter().map(|(title, _)| format!("{unit}/{title}")));
+    header.extend(["CPU s/Gbit".to_owned(), "memory (peak)".to_owned()]);
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let numeric: Vec<usize> = (1..header.len()).collect();
+    let _ = writeln!(text, "{}", table(&header, &numeric, rows));
+}
+
+/// A denominator's name and the figure by it.
+type Divisor = (&'static str, fn(&Cost) -> PerUnit);
+
+fn divisors(run: &RunCost) -> Vec<Divisor> {
+    let mut divisors: Vec<Divisor> = vec![
+        ("packet", |cost| cost.per_wire_packet),
+        ("buffer", |cost| cost.per_buffer),
+        ("byte", |cost| cost.per_byte),
+    ];
+    if run.denominators.client_pod.is_some() {
+        divisors.push(("client packet", |cost| cost.per_client_packet));
+    }
+    if run.denominators.responses.is_some() {
+        divisors.push(("response", |cost| cost.per_response));
+    }
+    divisors
+}
+
+fn subjects(run: &RunCost, text: &mut String) {
+    let row = |subject: &SubjectCost| {
+        vec![
+            subject.name.clone(),
+            subject.node.clone().unwrap_or_else(dash),
+            subject.part.title().to_owned(),
+            seconds(subject.cost.cpu_ns),
+            percent(subject.cost.share),
+            figure(subject.cost.per_wire_packet, run.cycle_source),
+            subject.memory.map_or_else(dash, shown_memory),
+        ]
+    };
+    let rows = run.subjects.iter().take(SHOWN).map(row).collect();
+    let per_packet = format!("{}/packet", short(run.cycle_source));
+    let header = [
+        "pod or service",
+        "node",
+        "part",
+        "CPU s",
+        "share %",
+        &per_packet,
+        "memory (peak)",
+    ];
+    let _ = writeln!(text, "{}", table(&header, &[3, 4, 5, 6], rows));
+    if run.subjects.len() > SHOWN {
+        let more = run.subjects.len() - SHOWN;
+        let _ = writeln!(text, "… and {more} more (--format json has all)\n");
+    }
+}
+
+fn components(run: &RunCost, text: &mut String) {
+    let Some(profile) = &run.profile else {
+        return;
+    };
+    let divisors = divisors(run);
+    let row = |found: &ComponentCost| {
+        let interval = found.share_interval;
+        let mut row = vec![
+            found.component.clone(),
+            count(found.samples.cast_signed()),
+            percent(Some(found.share)),
+            format!("{:.1}–{:.1}", interval.low * 100.0, interval.high * 100.0),
+            figure(found.per_wire_packet, run.cycle_source),
+        ];
+        if divisors.iter().any(|(title, _)| *title == "client packet") {
+            row.push(figure(found.per_client_packet, run.cycle_source));
+        }
+        if divisors.iter().any(|(title, _)| *title == "response") {
+            row.push(figure(found.per_response, run.cycle_source));
+        }
+        row
+    };
+    let rows = profile
+        .components
+        .iter()
+        .take(COMPONENTS_SHOWN)
+        .map(row)
+        .collect();
+    let unit = short(run.cycle_source);
+    let mut header = vec![
+        "component".to_owned(),
+        "samples".to_owned(),
+        "share %".to_owned(),
+        "95 %".to_owned(),
+    ];
+    let units = divisors.iter().map(|(title, _)| *title);
+    let units = units.filter(|title| !["buffer", "byte"].contains(title));
+    header.extend(units.map(|title| format!("{unit}/{title}")));
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let numeric: Vec<usize> = (1..header.len()).collect();
+    let _ = writeln!(text, "{}", table(&header, &numeric, rows));
+    if profile.components.len() > COMPONENTS_SHOWN {
+        let more = profile.components.len() - COMPONENTS_SHOWN;
+        let _ = writeln!(
+            text,
+            "… and {more} more components (--format json has all)\n"
+        );
+    }
+}
+
+fn nodes(run: &RunCost, text: &mut String) {
+    let row = |node: &NodeCost| {
+        let shared = match node.nodes_on_kernel {
+            1 => String::new(),
+            several => format!(" of {several} nodes"),
+        };
+        vec![
+            node.node.clone(),
+            node.cycle_source.title().to_owned(),
+            seconds(node.tasks.cpu_ns),
+            format!("{}{shared}", seconds(node.softirqs.cpu_ns)),
+            count(node.uplinks.packets),
+            count(node.uplinks.buffers),
+            bytes(node.uplinks.bytes),
+            node.memory.map_or_else(dash, shown_memory),
+        ]
+    };
+    let rows = run.nodes.iter().map(row).collect();
+    let header = [
+        "node",
+        "counts",
+        "tasks, CPU s",
+        "softirqs, CPU s",
+        "packets",
+        "buffers",
+        "bytes",
+        "memory (peak)",
+    ];
+    let _ = writeln!(text, "{}", table(&header, &[2, 3, 4, 5, 6, 7], rows));
+}
+
+fn books_line(books: &KernelBooks) -> String {
+    let sum = books.tasks_cpu_ns + books.outside_cpu_ns + books.softirq_cpu_ns + books.idle_cpu_ns;
+    let capacity = match (books.cpus, books.capacity_cpu_ns, books.residual_share) {
+        (Some(cpus), Some(capacity), Some(residual)) => format!(
+            "of {} CPU s of {cpus} CPUs: {:.2} % open",
+            seconds(capacity),
+            residual * 100.0
+        ),
+        _ => "against CPUs × time that no row of resources tells".to_owned(),
+    };
+    format!(
+        "Books of {}'s kernel: tasks {} + outside {} + softirqs {} + idle {} = {} {capacity}",
+        books.node,
+        seconds(books.tasks_cpu_ns),
+        seconds(books.outside_cpu_ns),
+        seconds(books.softirq_cpu_ns),
+        seconds(books.idle_cpu_ns),
+        seconds(sum)
+    )
+}
