@@ -19,6 +19,7 @@ use trace_schema::manifest::{RunManifest, RunOutcome};
 use super::{egress, loads, split};
 use crate::books::{Books, BooksReport};
 use crate::cli::{DocumentFormat, ReportArgs};
+use crate::compare::{Options as CompareOptions, compare};
 use crate::cost::{CostReport, RunScope};
 use crate::input::cost::{read_cost, recorded, scope_of};
 use crate::input::inspection::read_books;
@@ -27,8 +28,10 @@ use crate::input::traces::{Dataset, DatasetError, Filter};
 use crate::measurements::{Measurements, Sources};
 use crate::objects::History;
 use crate::policy::EngineOptions;
-use crate::report::campaign::{self, Comparisons, Findings, InputFile, InputGroup};
+use crate::report::campaign::{self, Findings, InputFile, InputGroup};
 use crate::report::{html, json};
+use crate::verdict::egress::Focus;
+use crate::verdict::evidence::Window;
 use crate::verdict::split::{Options as SplitOptions, SplitReport, assess};
 use crate::verdict::{EgressReport, Options as EgressOptions};
 
@@ -72,6 +75,8 @@ fn findings(
         history: &history,
         prometheus: &[],
     })?;
+    let compared = compare(&measurements, &CompareOptions::default());
+    let compared = compared.map_err(|error| error.to_string());
     let no_tables = || "the dataset has runs and no tables".to_owned();
     let (egress, split, cost, books) = match dataset {
         None => (
@@ -93,7 +98,7 @@ fn findings(
         egress,
         split,
         cost,
-        comparisons: Comparisons::default(),
+        compared,
         books,
         manifests: runs.iter().map(|run| run.manifest.clone()).collect(),
         notes,
@@ -118,6 +123,14 @@ fn name(root: &Path, runs: &[Run]) -> String {
     folder.unwrap_or_else(|| "a dataset".to_owned())
 }
 
+/// Times of a campaign's runs: between them nobody need be watching. None outside any campaign,
+/// where all that was recorded is judged.
+fn of_campaign(runs: &[Run]) -> Vec<Window> {
+    let is_campaign = runs.iter().any(|run| !run.manifest.campaign.is_empty());
+    let runs = runs.iter().filter(|_| is_campaign);
+    runs.map(egress::window).collect()
+}
+
 fn connections(
     dataset: &Dataset,
     history: &History,
@@ -128,7 +141,13 @@ fn connections(
     if dataset.files(FlowRow::TABLE).is_empty() {
         return Ok(Err("the dataset has no table flows".to_owned()));
     }
+    let focus = of_campaign(runs).into_iter().map(|window| Focus {
+        window,
+        pod: None,
+        server: None,
+    });
     let options = EgressOptions {
+        focus: focus.collect(),
         runs: runs.iter().map(egress::window).collect(),
         ..EgressOptions::default()
     };
@@ -152,8 +171,11 @@ fn responses(
     if dataset.files(HttpRow::TABLE).is_empty() {
         return Ok(Err("the dataset has no table http".to_owned()));
     }
-    let evidence = split::read_evidence(dataset, history, Vec::new())?;
-    let options = SplitOptions::default();
+    let evidence = split::read_evidence(dataset, history, of_campaign(runs))?;
+    let options = SplitOptions {
+        runs: of_campaign(runs),
+        ..SplitOptions::default()
+    };
     let mut report = match assess(&evidence, &options) {
         Ok(Some(report)) => report,
         Ok(None) => return Ok(Err(split::nothing_judged(&evidence))),

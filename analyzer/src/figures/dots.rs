@@ -122,7 +122,7 @@ fn legend(plot: &DotPlot) -> Vec<(Swatch, String)> {
     };
     let rows = || plot.rows.iter();
     let runs = || rows().flat_map(|row| &row.observations);
-    add(runs().next().is_some(), Swatch::Run(0), "a run");
+    add(runs().next().is_some(), Swatch::Run(0), &plot.mark);
     let has_interval = |row: &DotRow| row.mean.is_some_and(|mean| mean.interval.is_some());
     add(
         rows().any(has_interval),
@@ -184,14 +184,11 @@ fn beside(plot: &DotPlot) -> Vec<String> {
 fn description(plot: &DotPlot) -> String {
     let mut words = String::new();
     for row in &plot.rows {
-        let runs = row.observations.len();
-        let _ = write!(words, "{}: {runs} run{}", row.name, plural(runs));
+        let _ = write!(words, "{}", row.name);
         if let Some(mean) = row.mean {
-            let _ = write!(
-                words,
-                ", mean {}",
-                frame::spoken(mean.value, &plot.quantity)
-            );
+            let runs = row.observations.len();
+            let mean_words = frame::spoken(mean.value, &plot.quantity);
+            let _ = write!(words, ": mean {mean_words} of {runs}");
             if let Some(interval) = mean.interval {
                 let _ = write!(
                     words,
@@ -201,13 +198,9 @@ fn description(plot: &DotPlot) -> String {
                 );
             }
         } else if let [only] = row.observations.as_slice() {
-            let _ = write!(words, ", {}", frame::spoken(only.value, &plot.quantity));
+            let _ = write!(words, ": {}", frame::spoken(only.value, &plot.quantity));
         }
         words.push_str(". ");
     }
     words.trim_end().to_owned()
-}
-
-fn plural(count: usize) -> &'static str {
-    if count == 1 { "" } else { "s" }
 }

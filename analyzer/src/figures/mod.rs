@@ -84,6 +84,8 @@ pub struct DotPlot {
     pub title: String,
     /// What is measured.
     pub quantity: Quantity,
+    /// What a hollow mark is, as the legend says it.
+    pub mark: String,
     /// Lines across all categories.
     pub references: Vec<ReferenceLine>,
     /// The categories.

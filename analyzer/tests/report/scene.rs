@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use analyzer::books::{Balance, Books, BooksReport};
+use analyzer::compare::{Options, compare};
 use analyzer::cost::{
     Cost, CostReport, CycleBasis, Denominators, Part, PartCost, PerUnit, RunCost,
 };
 use analyzer::measurements::{
     Measured, Measurements, Metric, Origin, Point, Quantity, RunMeasurements, Series,
 };
-use analyzer::report::campaign::{Comparisons, Findings, InputFile, InputGroup};
+use analyzer::report::campaign::{Findings, InputFile, InputGroup};
 use analyzer::stats::distance::expected_distance;
 use analyzer::verdict::{
     EgressReport, Failover, LeakWindow, Moment, NotJudged, Outcome, PodRollup, PolicyRollup,
@@ -45,25 +46,29 @@ pub fn findings(size: Size) -> Findings {
         .iter()
         .map(|manifest| measured(manifest, &mut noise))
         .collect();
+    let measurements = Measurements {
+        runs,
+        notes: vec!["nodes worker and gateway share one kernel: counted once".to_owned()],
+    };
+    let options = Options {
+        draws: 1_000,
+        ..Options::default()
+    };
+    let compared = compare(&measurements, &options).expect("cases have runs");
     Findings {
         name: "lab-egress-and-ingress".to_owned(),
         egress: Ok(egress(size.pods)),
         split: Err("the dataset has no table http".to_owned()),
         cost: Ok(cost(&manifests, &mut noise)),
-        comparisons: Comparisons {
-            sentences: vec![
-                "case-2-gateway carried 0.31 Gbit/s (3.4 %) less than case-1-gateway, 95 % interval 0.12 to 0.50 Gbit/s, exact permutation p 0.0031 after Holm.".to_owned(),
-            ],
-            ..Comparisons::default()
-        },
+        compared: Ok(compared),
         books: books(),
-        measurements: Measurements {
-            runs,
-            notes: vec!["nodes worker and gateway share one kernel: counted once".to_owned()],
-        },
+        measurements,
         manifests,
         notes: Vec::new(),
-        inputs: vec![InputGroup::new("flows", files("flows")), InputGroup::new("runs", files("runs"))],
+        inputs: vec![
+            InputGroup::new("flows", files("flows")),
+            InputGroup::new("runs", files("runs")),
+        ],
     }
 }
 
@@ -76,7 +81,7 @@ pub fn nothing() -> Findings {
         egress: Err(reason()),
         split: Err(reason()),
         cost: Err(reason()),
-        comparisons: Comparisons::default(),
+        compared: Err("the dataset has no completed run".to_owned()),
         books: Books::default().report(),
         manifests: Vec::new(),
         notes: Vec::new(),

@@ -62,6 +62,7 @@ pub(super) fn balance(books: &BooksReport) -> Figure {
     figure.plots.push(Plot::Dots(DotPlot {
         title: "Packets left over by uplink".to_owned(),
         quantity: Named::new("counted less kernel and drops", Unit::Packets),
+        mark: "left over".to_owned(),
         references: vec![ReferenceLine {
             name: "balanced".to_owned(),
             value: 0.0,

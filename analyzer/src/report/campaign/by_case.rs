@@ -166,6 +166,7 @@ pub(super) fn dots(categories: &[Category<'_>], metric: &Metric, title: &str) ->
     (!rows.is_empty()).then(|| DotPlot {
         title: title.to_owned(),
         quantity: Axis::new(metric.quantity.words(), metric.unit().into()),
+        mark: "a run".to_owned(),
         references: Vec::new(),
         rows,
     })

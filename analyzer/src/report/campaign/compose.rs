@@ -3,10 +3,11 @@
 use trace_schema::manifest::RunManifest;
 
 use super::{
-    Comparisons, Document, InputGroup, SCHEMA_VERSION, books, by_case, cost, egress, environment,
+    Document, InputGroup, SCHEMA_VERSION, books, by_case, comparisons, cost, egress, environment,
     split, users, verdicts,
 };
 use crate::books::BooksReport;
+use crate::compare::CompareReport;
 use crate::cost::CostReport;
 use crate::measurements::Measurements;
 use crate::verdict::split::SplitReport;
@@ -27,7 +28,7 @@ pub struct Findings {
     /// What it cost.
     pub cost: Result<CostReport, String>,
     /// How cases compare.
-    pub comparisons: Comparisons,
+    pub compared: Result<CompareReport, String>,
     /// Whether everything was counted.
     pub books: BooksReport,
     /// The runs' manifests, by start.
@@ -82,7 +83,7 @@ pub fn compose(findings: Findings) -> Document {
         title: findings.name,
         result,
         verdicts: judged,
-        comparisons: findings.comparisons,
+        comparisons: comparisons::section(&findings.compared),
         notes,
         figures: vec![
             by_case::throughput(measurements),

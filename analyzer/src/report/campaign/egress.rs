@@ -81,7 +81,11 @@ pub(super) fn leaks(egress: &Result<EgressReport, String>) -> Figure {
             )
         }),
     }));
-    figure.tables.push(leak_table(report));
+    if report.leak_windows.is_empty() {
+        figure.notes.push("no judged connection failed".to_owned());
+    } else {
+        figure.tables.push(leak_table(report));
+    }
     figure
 }
 

@@ -7,6 +7,7 @@
 
 mod books;
 mod by_case;
+mod comparisons;
 mod compose;
 mod cost;
 mod egress;

@@ -141,48 +141,23 @@ fn drawn_backends(shares: &BTreeSet<Option<String>>) -> Vec<Option<String>> {
     shares.iter().take(take).cloned().collect()
 }
 
+/// Shares by window of five seconds since a run began, with the runs that they are of.
+type Windows<'a> = BTreeMap<i64, Vec<(&'a str, f64)>>;
+
 fn window_plot(
     category: &Category<'_>,
     part: &Option<String>,
     table: &mut Table,
 ) -> Option<LinePlot> {
-    let share = metric(Quantity::SplitShare, part);
-    let mut series = Vec::new();
-    let mut windows = BTreeMap::<i64, Vec<(&str, f64)>>::new();
-    for run in &category.runs {
-        let Some(own) = run.series_of(&share) else {
-            continue;
-        };
-        let mut points = Vec::new();
-        for point in &own.points {
-            let since_us = (point.at.0 - run.from.0) as f64;
-            let window = (since_us / WINDOW_US).round().max(0.0);
-            windows
-                .entry(window as i64)
-                .or_default()
-                .push((run.run.as_str(), point.value));
-            points.push(Point {
-                x: window * WINDOW_US,
-                y: point.value,
-                interval: None,
-                name: run.run.clone(),
-            });
-        }
-        series.push(Series {
-            name: "a run".to_owned(),
-            style: category.style,
-            look: Look::Thread,
-            points,
-        });
-    }
+    let mut windows = Windows::new();
+    let mut series = threads(category, &metric(Quantity::SplitShare, part), &mut windows);
     if series.is_empty() {
         return None;
     }
     let mut means = Vec::new();
     for (window, values) in &windows {
-        let mean = estimated(&flagged(values));
+        let interval = estimated(&flagged(values)).and_then(|mean| mean.interval);
         let middle = values.iter().map(|(_, value)| value).sum::<f64>() / values.len() as f64;
-        let interval = mean.and_then(|mean| mean.interval);
         let x = *window as f64 * WINDOW_US;
         means.push(Point {
             x,
@@ -214,6 +189,36 @@ fn window_plot(
         margin: None,
         series,
     })
+}
+
+/// A line for each run, whose windows are noted.
+fn threads<'a>(category: &Category<'a>, share: &Metric, windows: &mut Windows<'a>) -> Vec<Series> {
+    let mut series = Vec::new();
+    for run in &category.runs {
+        let Some(own) = run.series_of(share) else {
+            continue;
+        };
+        let mut points = Vec::new();
+        for point in &own.points {
+            let since_us = (point.at.0 - run.from.0) as f64;
+            let window = (since_us / WINDOW_US).round().max(0.0);
+            let values = windows.entry(window as i64).or_default();
+            values.push((run.run.as_str(), point.value));
+            points.push(Point {
+                x: window * WINDOW_US,
+                y: point.value,
+                interval: None,
+                name: run.run.clone(),
+            });
+        }
+        series.push(Series {
+            name: "a run".to_owned(),
+            style: category.style,
+            look: Look::Thread,
+            points,
+        });
+    }
+    series
 }
 
 /// Distance to the reference beside what a perfect splitter shows, and their ratio.
@@ -324,6 +329,7 @@ fn mean_of_windows(
     let mut plot = DotPlot {
         title: title.to_owned(),
         quantity: Named::new("mean distance of a run's windows", Unit::Share),
+        mark: "a run".to_owned(),
         references: Vec::new(),
         rows: rows.collect(),
     };

@@ -52,43 +52,7 @@ pub(super) fn against_users(
     );
     let mut series = Vec::new();
     for category in categories {
-        let mut levels: Vec<f64> = category.runs.iter().filter_map(|run| users(run)).collect();
-        levels.sort_by(f64::total_cmp);
-        levels.dedup();
-        let mut runs = blank(category, "runs", Look::Observations);
-        let mut means = blank(category, "mean, 95 % interval", Look::Means);
-        for level in levels {
-            let at_level = category.runs.iter().copied();
-            let at_level: Vec<&RunMeasurements> =
-                at_level.filter(|run| users(run) == Some(level)).collect();
-            let found = observations(&at_level, metric);
-            if found.is_empty() {
-                continue;
-            }
-            let mean = estimated(&found);
-            let interval = mean.and_then(|mean| mean.interval);
-            let middle = found.iter().map(|run| run.value).sum::<f64>() / found.len() as f64;
-            means.points.push(Point {
-                x: level,
-                y: middle,
-                interval,
-                name: category.name.clone(),
-            });
-            table.rows.push(vec![
-                Cell::text(&category.name),
-                Cell::Number(level),
-                Cell::count(found.len()),
-                Cell::Number(middle),
-                Cell::number(interval.map(|interval| interval.low)),
-                Cell::number(interval.map(|interval| interval.high)),
-            ]);
-            runs.points.extend(found.into_iter().map(|run| Point {
-                x: level,
-                y: run.value,
-                interval: None,
-                name: run.name,
-            }));
-        }
+        let (runs, means) = of_category(category, metric, &mut table);
         if !runs.points.is_empty() {
             series.extend([runs, means]);
         }
@@ -105,6 +69,47 @@ pub(super) fn against_users(
         series,
     };
     Some((plot, table))
+}
+
+/// A category's runs and their means by number of users, the means noted in the table.
+fn of_category(category: &Category<'_>, metric: &Metric, table: &mut Table) -> (Series, Series) {
+    let mut levels: Vec<f64> = category.runs.iter().filter_map(|run| users(run)).collect();
+    levels.sort_by(f64::total_cmp);
+    levels.dedup();
+    let mut runs = blank(category, "runs", Look::Observations);
+    let mut means = blank(category, "mean, 95 % interval", Look::Means);
+    for level in levels {
+        let at_level = category.runs.iter().copied();
+        let at_level: Vec<&RunMeasurements> =
+            at_level.filter(|run| users(run) == Some(level)).collect();
+        let found = observations(&at_level, metric);
+        if found.is_empty() {
+            continue;
+        }
+        let interval = estimated(&found).and_then(|mean| mean.interval);
+        let middle = found.iter().map(|run| run.value).sum::<f64>() / found.len() as f64;
+        means.points.push(Point {
+            x: level,
+            y: middle,
+            interval,
+            name: category.name.clone(),
+        });
+        table.rows.push(vec![
+            Cell::text(&category.name),
+            Cell::Number(level),
+            Cell::count(found.len()),
+            Cell::Number(middle),
+            Cell::number(interval.map(|interval| interval.low)),
+            Cell::number(interval.map(|interval| interval.high)),
+        ]);
+        runs.points.extend(found.into_iter().map(|run| Point {
+            x: level,
+            y: run.value,
+            interval: None,
+            name: run.name,
+        }));
+    }
+    (runs, means)
 }
 
 fn blank(category: &Category<'_>, what: &str, look: Look) -> Series {

@@ -81,8 +81,10 @@ fn figure_section(figure: &Figure, inputs: &[InputGroup]) -> Markup {
                 }
             }
             @for table in &figure.tables { (parts::table(table)) }
-            @if !figure.notes.is_empty() { ul { @for note in &figure.notes { li { (note) } } } }
-            (parts::source(&figure.source, inputs))
+            @if !figure.notes.is_empty() {
+                ul { @for note in &figure.notes { li { (parts::prose(note)) } } }
+            }
+            @if figure.missing.is_none() { (parts::source(&figure.source, inputs)) }
         }
     }
 }

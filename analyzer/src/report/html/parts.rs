@@ -23,6 +23,16 @@ pub(super) fn badge(result: Outcome) -> Markup {
     }
 }
 
+/// Words in which what stands between backticks is set as code.
+pub(super) fn prose(words: &str) -> Markup {
+    let parts = words.split('`').enumerate();
+    html! {
+        @for (index, part) in parts {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
 /// The verdicts, the worst first.
 pub(super) fn verdicts(verdicts: &[Verdict], inputs: &[InputGroup]) -> Markup {
     let mut ordered: Vec<&Verdict> = verdicts.iter().collect();
@@ -66,13 +76,13 @@ pub(super) fn comparisons(comparisons: &Comparisons, inputs: &[InputGroup]) -> M
     html! {
         section id="comparisons" {
             h2 { "Comparisons" }
-            @if let Some(reason) = &comparisons.absent_because { p { (reason) } }
+            @if let Some(reason) = &comparisons.absent_because { p { (prose(reason)) } }
             @if !comparisons.sentences.is_empty() {
-                ul { @for sentence in &comparisons.sentences { li { (sentence) } } }
+                ul { @for sentence in &comparisons.sentences { li { (prose(sentence)) } } }
             }
             @for numbers in &comparisons.tables { (table(numbers)) }
             @if !comparisons.notes.is_empty() {
-                ul { @for note in &comparisons.notes { li { (note) } } }
+                ul { @for note in &comparisons.notes { li { (prose(note)) } } }
             }
             @if let Some(from) = &comparisons.source { (source(from, inputs)) }
         }
@@ -85,7 +95,7 @@ pub(super) fn notes(notes: &[String]) -> Markup {
         @if !notes.is_empty() {
             section id="notes" {
                 h2 { "Notes" }
-                ul { @for note in notes { li { (note) } } }
+                ul { @for note in notes { li { (prose(note)) } } }
             }
         }
     }
@@ -123,10 +133,10 @@ pub(super) fn source(source: &Source, inputs: &[InputGroup]) -> Markup {
         @if !source.by.is_empty() {
             div.source {
                 @if let [only] = source.by.as_slice() {
-                    p { "Made by: " (only) }
+                    p { "Made by: " (prose(only)) }
                 } @else {
                     p { "Made by:" }
-                    ul { @for by in &source.by { li { (by) } } }
+                    ul { @for by in &source.by { li { (prose(by)) } } }
                 }
                 p {
                     "From: "
