@@ -24,7 +24,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch this node until the duration ends or SIGTERM or SIGINT arrives.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Check that this machine has what `run` needs, and say what to do where it has not.
     Preflight(PreflightArgs),
 }

@@ -282,7 +282,7 @@ mod tests {
         let Command::Run(arguments) = cli::parse(all).expect("the flags parse").command else {
             panic!("not run");
         };
-        Config::new(arguments, "host-1")
+        Config::new(*arguments, "host-1")
     }
 
     fn check_invalid(flags: &[&str]) {

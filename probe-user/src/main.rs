@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(arguments) => {
-            let config = Config::new(arguments, &host_name()?)?;
+            let config = Config::new(*arguments, &host_name()?)?;
             log_to_stderr(config.log_format);
             privileges::require()?;
             run::run(config)?;

@@ -27,9 +27,8 @@ impl OneNodeAKernel {
         let middle_us = start_us + (end_us - start_us) / 2;
         // One that began earlier may be longer than all behind it, but nodes' intervals are alike.
         let others = taken.range(..=middle_us).rev().take(NEIGHBOURS);
-        let is_covered =
-            |(_, (end_us, other)): (&i64, &(i64, String))| other != node && middle_us < *end_us;
-        if others.map(is_covered).any(|covered| covered) {
+        let mut others = others.map(|(_, interval)| interval);
+        if others.any(|(end_us, other)| other != node && middle_us < *end_us) {
             return false;
         }
         taken

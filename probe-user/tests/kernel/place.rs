@@ -121,7 +121,7 @@ pub fn config(pod: &Cgroup) -> Config {
     else {
         panic!("run was asked for")
     };
-    Config::new(arguments, "test").expect("a configuration")
+    Config::new(*arguments, "test").expect("a configuration")
 }
 
 /// A probe's programs, not yet attached, and their maps.

@@ -281,8 +281,11 @@ fn busy_percent(idle_s: f64, all_s: f64) -> f64 {
     (100.0 * (1.0 - idle_s / all_s)).clamp(0.0, 100.0)
 }
 
+/// Points of each CPU's counters, by CPU and mode.
+type ByMode = BTreeMap<(String, String), Vec<(Option<i64>, f64)>>;
+
 /// The counters of all CPUs at the times at which every CPU's idle counter is there and one moved.
-fn counters(by_mode: &BTreeMap<(String, String), Vec<(Option<i64>, f64)>>) -> Vec<Counter> {
+fn counters(by_mode: &ByMode) -> Vec<Counter> {
     let idle: Vec<_> = by_mode
         .iter()
         .filter(|((_, mode), _)| mode == "idle")
