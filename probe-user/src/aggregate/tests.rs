@@ -1,6 +1,7 @@
 //! Rows from map entries, written out by hand.
 
 mod books;
+mod cpu;
 mod http;
 mod wire;
 

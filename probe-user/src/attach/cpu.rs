@@ -1,6 +1,6 @@
 //! The programs that charge processor time: their tracepoints, and the test runs that settle CPUs.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{os::fd::OwnedFd, time::Duration};
 
 use anyhow::Context;
 use aya::{
@@ -107,11 +107,4 @@ impl Hooks {
 /// Has the kernel measure the run time of every eBPF program until the descriptor is closed.
 pub fn measure_run_times() -> Result<OwnedFd, NoStatistics> {
     enable_stats(Stats::RunTime).map_err(NoStatistics)
-}
-
-impl NoStatistics {
-    /// What the system said.
-    pub fn io_error(&self) -> &io::Error {
-        &self.0.io_error
-    }
 }
