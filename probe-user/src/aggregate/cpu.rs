@@ -83,7 +83,11 @@ pub fn cpu_rows(
             ..row(CpuScope::Idle, &totals.idle)
         });
     }
-    rows.extend(programs.iter().map(|cost| program_row(interval, terms, cost)));
+    rows.extend(
+        programs
+            .iter()
+            .map(|cost| program_row(interval, terms, cost)),
+    );
     rows.sort_by(|a, b| order(a).cmp(&order(b)));
     rows
 }
@@ -122,7 +126,9 @@ fn program_row(interval: &Interval, terms: &Terms, cost: &ProgramCost) -> CpuRow
     CpuRow {
         command: Some(cost.program.clone()),
         // The kernel measures programs in time alone.
-        cycles: row.cycles.filter(|_| terms.source == CycleSource::Reference),
+        cycles: row
+            .cycles
+            .filter(|_| terms.source == CycleSource::Reference),
         ..row
     }
 }
