@@ -68,7 +68,9 @@ fn assess(run: &RunTally, charged_twice: Option<&(String, String)>) -> RunCost {
         cycle_source: basis,
         charged,
         parts: parts(run, &charges, cost),
-        probe_programs: run.programs.map(cost),
+        probe_programs: run
+            .programs
+            .map(|charge| programs(charge, basis, &divisors, charged_cpu_ns)),
         idle_cpu_ns: (!idle.is_empty()).then(|| idle.iter().sum()),
         subjects: subjects(run, &charges, cost),
         nodes: nodes(run, &charges, &divisors, charged_cpu_ns),
@@ -83,6 +85,18 @@ fn assess(run: &RunTally, charged_twice: Option<&(String, String)>) -> RunCost {
     };
     doubts::weigh(&mut report, run, &charges.kernels, charged_twice);
     report
+}
+
+/// The probe's own programs: where their rows have no cycles, time alone is known.
+fn programs(
+    charge: Charge,
+    basis: CycleBasis,
+    divisors: &Divisors,
+    charged_cpu_ns: i64,
+) -> super::Cost {
+    let counted = charge.cycles.amount() > 0;
+    let basis = if counted { basis } else { CycleBasis::None };
+    divisors.cost(charge, basis, charged_cpu_ns)
 }
 
 fn charges(run: &RunTally) -> Charges {

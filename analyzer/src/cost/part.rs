@@ -145,16 +145,16 @@ impl Part {
     /// The words that tables use.
     pub fn title(self) -> &'static str {
         match self {
-            Self::KernelReceive => "kernel receive (net_rx)",
-            Self::KernelTransmit => "kernel transmit (net_tx)",
-            Self::Cni => "CNI's own processes",
+            Self::KernelReceive => "kernel receive",
+            Self::KernelTransmit => "kernel transmit",
+            Self::Cni => "CNI processes",
             Self::Gateway => "gateway proxies",
-            Self::Application => "application pods",
-            Self::Probe => "probe, user space",
+            Self::Application => "applications",
+            Self::Probe => "probe",
             Self::ClusterServices => "cluster services",
             Self::NodeServices => "node services",
             Self::Other => "other",
-            Self::Outside => "outside the nodes",
+            Self::Outside => "outside",
         }
     }
 }

@@ -3,11 +3,11 @@
 use super::super::quantity::{bytes, count};
 use crate::cost::{CycleBasis, Mean, Memory, PerUnit};
 
-/// The head of a column of cycles.
-pub(super) fn cycles_title(basis: CycleBasis) -> String {
+/// What figures by packet are, in full.
+pub(super) fn figures_are(basis: CycleBasis) -> &'static str {
     match basis {
-        CycleBasis::Reference => "ref. cycles".to_owned(),
-        other => other.title().to_owned(),
+        CycleBasis::None | CycleBasis::Mixed => "nanoseconds of CPU time",
+        other => other.title(),
     }
 }
 

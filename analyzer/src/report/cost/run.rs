@@ -4,10 +4,8 @@ use std::fmt::Write as _;
 
 use super::super::quantity::{bytes, count};
 use super::super::table::{clock, table};
-use super::figures::{cycles_title, dash, figure, percent, scaled, seconds, short, shown_memory};
-use crate::cost::{
-    ComponentCost, Cost, KernelBooks, Memory, NodeCost, PartCost, PerUnit, RunCost, SubjectCost,
-};
+use super::figures::{dash, figure, figures_are, percent, scaled, seconds, short, shown_memory};
+use crate::cost::{ComponentCost, Cost, KernelBooks, NodeCost, PerUnit, RunCost, SubjectCost};
 use crate::verdict::vantage_name;
 
 /// Pods and services of a list that nobody asked for in full.
@@ -24,10 +22,10 @@ pub(super) fn detail(run: &RunCost, text: &mut String) {
     };
     let _ = writeln!(
         text,
-        "{name}: {:.2} s from {}, {}",
+        "{name}: {:.2} s from {}; figures by packet, buffer and byte are {}",
         run.seconds,
         clock(run.from),
-        run.cycle_source.title()
+        figures_are(run.cycle_source)
     );
     parts(run, text);
     subjects(run, text);
@@ -73,47 +71,50 @@ pub(super) fn doubts(run: &RunCost, text: &mut String) {
 }
 
 fn parts(run: &RunCost, text: &mut String) {
-    let basis = run.cycle_source;
     let divisors = divisors(run);
-    let row = |title: String, cost: &Cost, memory: Option<Memory>| {
+    let row = |title: &str, cost: &Cost| {
         let mut row = vec![
-            title,
+            title.to_owned(),
             seconds(cost.cpu_ns),
             scaled(cost.cycles),
             percent(cost.share),
         ];
-        row.extend(divisors.iter().map(|(_, of)| figure(of(cost), basis)));
-        row.push(
-            cost.cpu_seconds_per_gbit
-                .map_or_else(dash, |figure| format!("{figure:.3}")),
-        );
-        row.push(memory.map_or_else(dash, shown_memory));
+        let by = divisors.iter().map(|(_, of)| of(cost));
+        row.extend(by.map(|unit| figure(unit, run.cycle_source)));
+        let by_gbit = cost.cpu_seconds_per_gbit;
+        row.push(by_gbit.map_or_else(dash, |figure| format!("{figure:.3}")));
         row
     };
-    let part = |part: &PartCost| row(part.part.title().to_owned(), &part.cost, part.memory);
-    let mut rows: Vec<Vec<String>> = run.parts.iter().map(part).collect();
-    rows.push(row("charged".to_owned(), &run.charged, None));
+    let parts = run.parts.iter();
+    let mut rows: Vec<Vec<String>> = parts
+        .map(|part| row(part.part.title(), &part.cost))
+        .collect();
+    rows.push(row("charged", &run.charged));
     if let Some(programs) = &run.probe_programs {
-        rows.push(row("of which probe's programs".to_owned(), programs, None));
+        rows.push(row("– probe's eBPF", programs));
     }
     if let Some(idle) = run.idle_cpu_ns {
         let mut cells = vec!["idle".to_owned(), seconds(idle)];
         cells.resize(rows[0].len(), String::new());
         rows.push(cells);
     }
-    let unit = short(basis);
-    let mut header = vec![
-        "part".to_owned(),
-        "CPU s".to_owned(),
-        cycles_title(basis),
-        "share %".to_owned(),
-    ];
-    header.extend(divisors.iter().map(|(title, _)| format!("{unit}/{title}")));
-    header.extend(["CPU s/Gbit".to_owned(), "memory (peak)".to_owned()]);
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut header = vec!["part", "CPU s", "cycles", "share %"];
+    header.extend(divisors.iter().map(|(title, _)| *title));
+    header.push("s/Gbit");
     let numeric: Vec<usize> = (1..header.len()).collect();
     let _ = writeln!(text, "{}", table(&header, &numeric, rows));
+    let of_parts = run.parts.iter().filter_map(|part| {
+        let memory = part.memory?;
+        Some(format!("{} {}", part.part.title(), shown_memory(memory)))
+    });
+    let of_parts: Vec<String> = of_parts.collect();
+    if !of_parts.is_empty() {
+        let _ = writeln!(text, "Memory, mean (peak): {}\n", of_parts.join(", "));
+    }
 }
+
+const CLIENT_PACKET: &str = "client packet";
+const RESPONSE: &str = "response";
 
 /// A denominator's name and the figure by it.
 type Divisor = (&'static str, fn(&Cost) -> PerUnit);
@@ -125,10 +126,10 @@ fn divisors(run: &RunCost) -> Vec<Divisor> {
         ("byte", |cost| cost.per_byte),
     ];
     if run.denominators.client_pod.is_some() {
-        divisors.push(("client packet", |cost| cost.per_client_packet));
+        divisors.push((CLIENT_PACKET, |cost| cost.per_client_packet));
     }
     if run.denominators.responses.is_some() {
-        divisors.push(("response", |cost| cost.per_response));
+        divisors.push((RESPONSE, |cost| cost.per_response));
     }
     divisors
 }
@@ -146,14 +147,13 @@ fn subjects(run: &RunCost, text: &mut String) {
         ]
     };
     let rows = run.subjects.iter().take(SHOWN).map(row).collect();
-    let per_packet = format!("{}/packet", short(run.cycle_source));
     let header = [
         "pod or service",
         "node",
         "part",
         "CPU s",
         "share %",
-        &per_packet,
+        "packet",
         "memory (peak)",
     ];
     let _ = writeln!(text, "{}", table(&header, &[3, 4, 5, 6], rows));
@@ -177,10 +177,10 @@ fn components(run: &RunCost, text: &mut String) {
             format!("{:.1}–{:.1}", interval.low * 100.0, interval.high * 100.0),
             figure(found.per_wire_packet, run.cycle_source),
         ];
-        if divisors.iter().any(|(title, _)| *title == "client packet") {
+        if divisors.iter().any(|(title, _)| *title == CLIENT_PACKET) {
             row.push(figure(found.per_client_packet, run.cycle_source));
         }
-        if divisors.iter().any(|(title, _)| *title == "response") {
+        if divisors.iter().any(|(title, _)| *title == RESPONSE) {
             row.push(figure(found.per_response, run.cycle_source));
         }
         row
@@ -191,17 +191,9 @@ fn components(run: &RunCost, text: &mut String) {
         .take(COMPONENTS_SHOWN)
         .map(row)
         .collect();
-    let unit = short(run.cycle_source);
-    let mut header = vec![
-        "component".to_owned(),
-        "samples".to_owned(),
-        "share %".to_owned(),
-        "95 %".to_owned(),
-    ];
+    let mut header = vec!["component", "samples", "share %", "95 %"];
     let units = divisors.iter().map(|(title, _)| *title);
-    let units = units.filter(|title| !["buffer", "byte"].contains(title));
-    header.extend(units.map(|title| format!("{unit}/{title}")));
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    header.extend(units.filter(|title| !["buffer", "byte"].contains(title)));
     let numeric: Vec<usize> = (1..header.len()).collect();
     let _ = writeln!(text, "{}", table(&header, &numeric, rows));
     if profile.components.len() > COMPONENTS_SHOWN {
@@ -221,7 +213,7 @@ fn nodes(run: &RunCost, text: &mut String) {
         };
         vec![
             node.node.clone(),
-            node.cycle_source.title().to_owned(),
+            short(node.cycle_source).to_owned(),
             seconds(node.tasks.cpu_ns),
             format!("{}{shared}", seconds(node.softirqs.cpu_ns)),
             count(node.uplinks.packets),
@@ -234,8 +226,8 @@ fn nodes(run: &RunCost, text: &mut String) {
     let header = [
         "node",
         "counts",
-        "tasks, CPU s",
-        "softirqs, CPU s",
+        "tasks",
+        "softirqs",
         "packets",
         "buffers",
         "bytes",
