@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::frame::{self, AXIS_HEIGHT, Head, LINE, Swatch, TEXT, Ticks, WIDTH};
-use super::number::{cell, column_scale};
+use super::number::{cell, column_scale, decimals};
 use super::scale::{Scale, comfortable, extent};
 use super::svg::Svg;
 use super::{Division, DotPlot, DotRow, mark, text};
@@ -176,7 +176,10 @@ fn beside(plot: &DotPlot) -> Vec<String> {
         (None, _) => None,
     };
     let values: Vec<f64> = plot.rows.iter().filter_map(shown).collect();
-    let (scaled, decimals) = column_scale(plot.quantity.unit, &values);
+    // The multiple is the axis's, so that number and mark say the same.
+    let (low, high) = range(plot);
+    let (scaled, _) = column_scale(plot.quantity.unit, &[low, high]);
+    let decimals = decimals(&scaled, &values);
     let words = |row| shown(row).map_or_else(String::new, |value| cell(value, &scaled, decimals));
     plot.rows.iter().map(words).collect()
 }

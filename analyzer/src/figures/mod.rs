@@ -20,7 +20,7 @@ mod unit;
 
 use serde::Serialize;
 
-pub use number::{cell, column_scale};
+pub use number::{cell, column_scale, decimals};
 pub use unit::{Scaled, Unit};
 
 use crate::stats::Interval;

@@ -5,22 +5,29 @@ use super::unit::{Scaled, Unit};
 /// Digits that a value beside a mark has at least.
 const SIGNIFICANT: i32 = 4;
 
-/// The multiple and the digits behind the point that a column of values has in common.
+/// The multiple and the digits behind the point that values have in common.
 pub fn column_scale(unit: Unit, values: &[f64]) -> (Scaled, usize) {
-    let finite = || values.iter().copied().filter(|value| value.is_finite());
-    let largest = finite().fold(0.0, |most: f64, value| most.max(value.abs()));
+    let finite = values.iter().filter(|value| value.is_finite());
+    let largest = finite.fold(0.0, |most: f64, value| most.max(value.abs()));
     let scaled = unit.scaled_for(largest);
-    if finite().all(|value| (value / scaled.divisor).fract() == 0.0) {
-        return (scaled, 0);
+    let decimals = decimals(&scaled, values);
+    (scaled, decimals)
+}
+
+/// The digits behind the point that values need at a multiple: four significant ones for the largest
+/// and two for the smallest, and none where all are whole.
+pub fn decimals(scaled: &Scaled, values: &[f64]) -> usize {
+    let finite = values.iter().filter(|value| value.is_finite());
+    let shown = finite.map(|value| (value / scaled.divisor).abs());
+    let shown: Vec<f64> = shown.collect();
+    if shown.iter().all(|value| value.fract() == 0.0) {
+        return 0;
     }
-    let shown = finite().map(|value| (value / scaled.divisor).abs());
-    let smallest = shown
-        .filter(|value| *value > 0.0)
-        .fold(f64::INFINITY, f64::min);
-    let of_largest = SIGNIFICANT - 1 - exponent(largest / scaled.divisor);
-    let of_smallest = 1 - exponent(smallest);
-    let decimals = of_largest.max(of_smallest).clamp(0, 6);
-    (scaled, usize::try_from(decimals).unwrap_or(0))
+    let largest = shown.iter().copied().fold(0.0, f64::max);
+    let positive = shown.iter().copied().filter(|value| *value > 0.0);
+    let smallest = positive.fold(f64::INFINITY, f64::min);
+    let wanted = (SIGNIFICANT - 1 - exponent(largest)).max(1 - exponent(smallest));
+    usize::try_from(wanted.clamp(0, 6)).unwrap_or(0)
 }
 
 /// A value of a column.

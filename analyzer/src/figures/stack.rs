@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::frame::{self, AXIS_HEIGHT, Head, LINE, Swatch, TEXT, Ticks, WIDTH};
-use super::number::{cell, column_scale};
+use super::number::{cell, column_scale, decimals};
 use super::scale::{Scale, comfortable, extent};
 use super::svg::Svg;
 use super::{Division, StackPlot, StackRow, mark, text};
@@ -23,7 +23,9 @@ pub(super) fn draw(plot: &StackPlot, id: &str) -> String {
         NAME_LINES,
     );
     let totals: Vec<f64> = plot.rows.iter().map(total).collect();
-    let (scaled, decimals) = column_scale(plot.quantity.unit, &totals);
+    let (low, high) = range(plot, &totals);
+    let (scaled, _) = column_scale(plot.quantity.unit, &[low, high]);
+    let decimals = decimals(&scaled, &totals);
     let values: Vec<String> = totals
         .iter()
         .map(|value| cell(*value, &scaled, decimals))

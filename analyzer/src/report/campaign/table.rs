@@ -5,7 +5,7 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::figures::{Scaled, Unit, cell, column_scale};
+use crate::figures::{Scaled, Unit, cell, column_scale, decimals};
 
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -80,27 +80,35 @@ impl Table {
             .is_some_and(|column| column.unit.is_some())
     }
 
+    /// The multiple is that of all columns of one unit, which are there to be compared.
     fn scale(&self, index: usize, column: &Column) -> (Scaled, usize) {
-        let values: Vec<f64> = self
-            .rows
-            .iter()
-            .filter_map(|row| match row.get(index) {
-                Some(Cell::Number(value)) => Some(*value),
-                _ => None,
-            })
-            .collect();
-        let (scaled, decimals) = column_scale(column.unit.unwrap_or(Unit::Ratio), &values);
-        // A column of text has no unit to show.
-        if values.is_empty() && column.unit != Some(Unit::Share) {
-            return (
-                Scaled {
-                    divisor: 1.0,
-                    symbol: String::new(),
-                },
-                0,
-            );
+        let own = self.numbers(index);
+        let Some(unit) = column.unit.filter(|_| !own.is_empty()) else {
+            let plain = Scaled {
+                divisor: 1.0,
+                symbol: String::new(),
+            };
+            return (plain, 0);
+        };
+        let alike = self.columns.iter().enumerate();
+        let alike = alike.filter(|(_, other)| other.unit == Some(unit));
+        let all: Vec<f64> = alike.flat_map(|(index, _)| self.numbers(index)).collect();
+        let (scaled, shared) = column_scale(unit, &all);
+        let own = decimals(&scaled, &own);
+        match unit {
+            // Ratios and counts of one table have nothing in common.
+            Unit::Ratio | Unit::Count => (scaled, own),
+            _ => (scaled, shared),
         }
-        (scaled, decimals)
+    }
+
+    fn numbers(&self, index: usize) -> Vec<f64> {
+        let cells = self.rows.iter().filter_map(|row| row.get(index));
+        let numbers = cells.filter_map(|cell| match cell {
+            Cell::Number(value) => Some(*value),
+            _ => None,
+        });
+        numbers.collect()
     }
 }
 

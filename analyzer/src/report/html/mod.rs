@@ -71,7 +71,7 @@ fn figure_section(figure: &Figure, inputs: &[InputGroup]) -> Markup {
             p.caption { (figure.caption) }
             @if let Some(missing) = &figure.missing {
                 div.missing {
-                    p { strong { "Not in this dataset: " } (missing.what) "." }
+                    p { strong { "Not in this dataset: " } (parts::prose(&missing.what)) "." }
                     p { "To record it: " code { (missing.command) } }
                 }
             }
