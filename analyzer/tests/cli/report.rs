@@ -26,6 +26,22 @@ fn report(root: &Path, more: &[&str], code: i32) -> String {
     String::from_utf8(output.stdout).expect("reports are text")
 }
 
+/// The same with books that balance: the ledger counts what the flows hold.
+fn balanced(mut tables: Tables) -> Tables {
+    for flow in &tables.flows {
+        for row in &mut tables.ledger {
+            let is_same = row.node == flow.node && row.vantage == flow.vantage;
+            if is_same && row.interval_start_us == flow.interval_start_us {
+                row.counted.packets += flow.packets;
+                row.counted.bytes += flow.bytes;
+                row.counted.buffers += flow.buffers;
+                row.counted.buffer_bytes += flow.buffer_bytes;
+            }
+        }
+    }
+    tables
+}
+
 fn data(root: &Path, code: i32) -> Value {
     serde_json::from_str(&report(root, &["--format", "json"], code)).expect("it is JSON")
 }
@@ -56,8 +72,10 @@ fn add_run(root: &Path, id: &str, outcome: RunOutcome) {
 
 #[test]
 fn the_exit_code_is_that_of_the_worst_verdict() {
-    report(written(&passing()).path(), &[], 0);
-    report(written(&leaking()).path(), &[], 1);
+    report(written(&balanced(passing())).path(), &[], 0);
+    report(written(&balanced(leaking())).path(), &[], 1);
+    // Packets that no book has are no pass, however they left.
+    report(written(&passing()).path(), &[], 1);
     report(written(&Tables::quiet()).path(), &[], 3);
 }
 
@@ -85,7 +103,7 @@ fn verdicts_and_leaks_are_those_of_egress() {
 
 #[test]
 fn a_figure_without_data_says_what_records_it() {
-    let document = data(written(&passing()).path(), 0);
+    let document = data(written(&balanced(passing())).path(), 0);
     let missing = &figure(&document, "consumption")["missing"];
     assert_eq!(missing["command"], "weighbridge-probe run --resources on");
     assert_eq!(
@@ -96,7 +114,7 @@ fn a_figure_without_data_says_what_records_it() {
 
 #[test]
 fn a_failed_run_is_listed_and_in_no_figure() {
-    let dataset = written(&passing());
+    let dataset = written(&balanced(passing()));
     add_run(dataset.path(), "run-1", RunOutcome::Completed);
     add_run(dataset.path(), "run-2", RunOutcome::Failed);
     let document = data(dataset.path(), 0);
@@ -110,7 +128,7 @@ fn a_failed_run_is_listed_and_in_no_figure() {
 
 #[test]
 fn every_input_file_has_the_hash_that_anyone_can_make() {
-    let dataset = written(&passing());
+    let dataset = written(&balanced(passing()));
     add_run(dataset.path(), "run-1", RunOutcome::Completed);
     let document = data(dataset.path(), 0);
     let groups = document["inputs"].as_array().expect("inputs are a list");
