@@ -25,6 +25,8 @@ pub struct Cli {
 pub enum Command {
     /// Watch this node until the duration ends or SIGTERM or SIGINT arrives.
     Run(Box<RunArgs>),
+    /// Record the Kubernetes objects that verdicts rest on, every version with its time.
+    Record(Box<RecordArgs>),
     /// Check that this machine has what `run` needs, and say what to do where it has not.
     Preflight(PreflightArgs),
 }
@@ -99,6 +101,62 @@ pub struct RunArgs {
     /// Merge the intervals' small files into larger ones this often.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
     pub merge_every: Duration,
+    /// Where files go.
+    #[command(flatten)]
+    pub shipping: ShippingArgs,
+    /// Form of the log on standard error.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Flags of what ships files, shared by `run` and `record`.
+#[derive(Args, Debug)]
+pub struct ShippingArgs {
+    /// Ship files to this store and remove them from --output: file:///FOLDER, s3://BUCKET/PREFIX,
+    /// az://CONTAINER/PREFIX or gs://BUCKET/PREFIX. Credentials come from the environment
+    /// (AWS_…, AZURE_…, GOOGLE_…) or a workload identity.
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Let --output grow to this size; above, the oldest files go, and the books say how many rows
+    /// (default: 1GiB where files are shipped, else no limit).
+    #[arg(long, value_name = "SIZE", value_parser = read_size)]
+    pub spool_limit: Option<u64>,
+    /// Ship no faster than this, in bytes a second.
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", value_parser = read_size)]
+    pub ship_rate: u64,
+}
+
+/// Flags of `record`.
+#[derive(Args, Debug)]
+pub struct RecordArgs {
+    /// Directory of the dataset; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Name of the recorder in the dataset, where several clusters share one.
+    #[arg(long, value_name = "NAME", default_value = "recorder")]
+    pub name: String,
+    /// Record what is in this namespace only; may be repeated (default: all). What is in no
+    /// namespace is recorded in any case.
+    #[arg(long = "namespace", value_name = "NAME")]
+    pub namespaces: Vec<String>,
+    /// Stop after this time (default: run until told to stop).
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+    /// Look this often for kinds that the cluster did not have.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub discover_every: Duration,
+    /// Serve /metrics and /healthz at this address.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Make this file once every kind that the cluster has is listed; it goes at the end.
+    #[arg(long, value_name = "PATH")]
+    pub ready_file: Option<PathBuf>,
+    /// Merge small files into larger ones this often.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub merge_every: Duration,
+    /// Where files go.
+    #[command(flatten)]
+    pub shipping: ShippingArgs,
     /// Form of the log on standard error.
     #[arg(long, value_name = "FORM", default_value = "text")]
     pub log_format: LogFormat,
@@ -192,6 +250,29 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop>
     })
 }
 
+/// A size as `64MiB`, `500MB`, `1GiB` or a number of bytes.
+fn read_size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("B", 1),
+    ];
+    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (number, factor) = match unit {
+        Some((unit, factor)) => (text.trim_end_matches(unit), *factor),
+        None => (text, 1),
+    };
+    let bytes = number.trim().parse::<u64>().ok();
+    let bytes = bytes.and_then(|number| number.checked_mul(factor));
+    bytes
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "give a size as 512MiB or 1GiB".to_owned())
+}
+
 /// clap's message up to its usage text, on one line.
 fn one_line(message: &str) -> String {
     let words: Vec<&str> = message
@@ -234,9 +315,31 @@ mod tests {
             "--metrics-listen",
         );
         check_bad_use(&["run", "--output", "/d", "--max-flows", "-1"], "-1");
+        check_bad_use(
+            &["run", "--output", "/d", "--spool-limit", "2GiG"],
+            "--spool-limit",
+        );
+        check_bad_use(
+            &["run", "--output", "/d", "--ship-rate", "0"],
+            "--ship-rate",
+        );
+        check_bad_use(&["record"], "--output");
         check_bad_use(&["run"], "--output");
         check_bad_use(&["run", "--output", "/d", "--upling", "eth0"], "--upling");
         check_bad_use(&["walk"], "walk");
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        for (text, bytes) in [
+            ("7", 7),
+            ("512B", 512),
+            ("2KiB", 2048),
+            ("3GB", 3_000_000_000),
+        ] {
+            assert_eq!(read_size(text), Ok(bytes), "{text}");
+        }
+        assert!(read_size("99999999999TiB").is_err());
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::{Cycles, KernelWide, LogFormat, RunArgs, Switch};
+use trace_schema::store::{StoreUrl, StoreUrlError};
+
+use crate::cli::{Cycles, KernelWide, LogFormat, RunArgs, ShippingArgs, Switch};
+use crate::ship::Destination;
 
 /// Shortest interval: below it, draining the maps costs more than counting.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
@@ -16,6 +19,8 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 /// Largest flow map that the probe will ask the kernel for.
 const MOST_FLOWS: u32 = 1 << 24;
+/// Size of the spool where files are shipped: some days of a quiet node, some hours of a busy one.
+const SPOOL_LIMIT_BYTES: u64 = 1 << 30;
 /// Tunnel ports where none is given: IANA's VXLAN port, Linux's and Cilium's, and Geneve's.
 const DEFAULT_TUNNEL_PORTS: [TunnelPort; 3] = [
     TunnelPort {
@@ -77,8 +82,19 @@ pub struct Config {
     pub ready_file: Option<PathBuf>,
     /// How often small files are merged.
     pub merge_every: Duration,
+    /// Where files go.
+    pub shipping: Shipping,
     /// Form of the log.
     pub log_format: LogFormat,
+}
+
+/// Where files go, and how many may wait.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Shipping {
+    /// Where to ship to, if anywhere.
+    pub destination: Option<Destination>,
+    /// Size that the spool may have, if it is limited.
+    pub spool_limit_bytes: Option<u64>,
 }
 
 /// A UDP port and the tunnel protocol that it means.
@@ -150,14 +166,41 @@ impl Config {
                 interval,
                 Duration::MAX,
             )?,
+            shipping: Shipping::new(arguments.shipping)?,
             log_format: arguments.log_format,
         })
     }
 }
 
+impl Shipping {
+    /// Checks the typed text.
+    pub fn new(arguments: ShippingArgs) -> Result<Self, Invalid> {
+        let url = arguments.store.map(|text| store(&text)).transpose()?;
+        let is_shipped = url.is_some();
+        Ok(Self {
+            destination: url.map(|url| Destination {
+                url,
+                bytes_per_second: arguments.ship_rate,
+            }),
+            spool_limit_bytes: arguments
+                .spool_limit
+                .or(is_shipped.then_some(SPOOL_LIMIT_BYTES)),
+        })
+    }
+}
+
+/// What was given is not repeated: it may hold a secret.
+fn store(text: &str) -> Result<StoreUrl, Invalid> {
+    text.parse().map_err(|error: StoreUrlError| Invalid {
+        flag: "--store",
+        value: "…".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
 /// The node's name becomes part of a path (`node=<name>`) and a column, so it must be what
 /// Kubernetes allows for node names, give or take case and underscores.
-fn node(name: &str) -> Result<String, Invalid> {
+pub(crate) fn node(name: &str) -> Result<String, Invalid> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let usable = (1..=253).contains(&name.len())
         && name.bytes().all(fits)
@@ -325,6 +368,21 @@ mod tests {
             },
         ];
         assert_eq!(ports, expected);
+    }
+
+    #[test]
+    fn a_spool_is_limited_where_files_leave_it() {
+        let limit = |flags: &[&str]| config(flags).unwrap().shipping.spool_limit_bytes;
+        assert_eq!(limit(&[]), None);
+        assert_eq!(limit(&["--store", "s3://bucket/prefix"]), Some(1 << 30));
+        assert_eq!(limit(&["--spool-limit", "5MiB"]), Some(5 << 20));
+    }
+
+    #[test]
+    fn a_secret_in_a_store_s_url_is_refused_and_not_repeated() {
+        let error = config(&["--store", "az://me:secret-word@container/x"]).unwrap_err();
+        assert_eq!(error.flag, "--store");
+        assert!(!error.to_string().contains("secret-word"), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use crate::{
     attach::cpu::NoStatistics, cgroups, config, interfaces, privileges,
-    processors::cycles::NoCycles, spool::SpoolError,
+    processors::cycles::NoCycles, record, ship, spool::SpoolError,
 };
 
 /// Bad use: the command line, the machine or the user's rights must change.
@@ -19,6 +19,8 @@ pub fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<privileges::Missing>()
             || cause.is::<interfaces::NotFound>()
             || cause.is::<cgroups::NotFound>()
+            || cause.is::<record::NoCluster>()
+            || matches!(cause.downcast_ref(), Some(ship::StartError::Store(_)))
             || cause.is::<NoCycles>()
             || cause.is::<NoStatistics>()
             || matches!(

@@ -4,7 +4,7 @@
 //! it. It refuses to measure anything by itself, so that a scrape costs the loop nothing, and to
 //! call a probe healthy whose loop stands still or whose hooks are gone.
 
-mod exposition;
+pub(crate) mod exposition;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -17,9 +17,11 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
+use crate::ship::Shipped;
 use crate::spool::Written;
 
 /// A loop that has not ended an interval for this many interval lengths stands still.
@@ -59,6 +61,8 @@ pub struct Stats {
     pub ring_drops: u64,
     /// What is on disk, and what was lost on the way there.
     pub written: Written,
+    /// What was shipped from there; absent where nothing is.
+    pub shipped: Option<Shipped>,
 }
 
 /// An attached hook.
@@ -86,6 +90,30 @@ pub struct MapUse {
 pub struct Health {
     interval: Duration,
     latest: Mutex<(Stats, Instant)>,
+}
+
+/// What the server shows: whether all is well, and figures.
+pub trait Shown: Send + Sync + 'static {
+    /// What is wrong at that time, if anything is.
+    fn complaint(&self, now: Instant) -> Option<String>;
+    /// Prefix of the metrics' names.
+    fn prefix(&self) -> &'static str;
+    /// The metrics as they are now.
+    fn metrics(&self) -> Box<dyn Collector>;
+}
+
+impl Shown for Health {
+    fn complaint(&self, now: Instant) -> Option<String> {
+        self.complaint(now)
+    }
+
+    fn prefix(&self) -> &'static str {
+        "weighbridge_probe"
+    }
+
+    fn metrics(&self) -> Box<dyn Collector> {
+        Box::new(exposition::Snapshot::of(self))
+    }
 }
 
 impl Health {
@@ -148,7 +176,7 @@ pub struct Server {
 
 impl Server {
     /// Listens in the calling thread's network namespace; port 0 takes a free one.
-    pub fn start(address: SocketAddr, health: Arc<Health>) -> Result<Self, ListenError> {
+    pub fn start(address: SocketAddr, health: Arc<dyn Shown>) -> Result<Self, ListenError> {
         let failed = |source| ListenError { address, source };
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
@@ -190,7 +218,7 @@ impl Drop for Server {
 
 async fn serve(
     listener: TcpListener,
-    health: Arc<Health>,
+    health: Arc<dyn Shown>,
     stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -205,9 +233,9 @@ async fn serve(
     }
 }
 
-async fn metrics(State(health): State<Arc<Health>>) -> impl IntoResponse {
-    let mut registry = Registry::with_prefix("weighbridge_probe");
-    registry.register_collector(Box::new(exposition::Snapshot::of(&health)));
+async fn metrics(State(health): State<Arc<dyn Shown>>) -> impl IntoResponse {
+    let mut registry = Registry::with_prefix(health.prefix());
+    registry.register_collector(health.metrics());
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &registry) {
         Ok(()) => (StatusCode::OK, [(header::CONTENT_TYPE, METRICS_TYPE)], text),
@@ -219,7 +247,7 @@ async fn metrics(State(health): State<Arc<Health>>) -> impl IntoResponse {
     }
 }
 
-async fn healthz(State(health): State<Arc<Health>>) -> (StatusCode, String) {
+async fn healthz(State(health): State<Arc<dyn Shown>>) -> (StatusCode, String) {
     match health.complaint(Instant::now()) {
         None => (StatusCode::OK, "ok\n".to_owned()),
         Some(complaint) => (StatusCode::SERVICE_UNAVAILABLE, format!("{complaint}\n")),
@@ -297,7 +325,7 @@ mod tests {
     #[test]
     fn the_server_shows_what_the_loop_left() {
         let health = Health::new(INTERVAL);
-        let server = Server::start((Ipv4Addr::LOCALHOST, 0).into(), Arc::clone(&health)).unwrap();
+        let server = Server::start((Ipv4Addr::LOCALHOST, 0).into(), health.clone()).unwrap();
         assert!(fetch(server.address(), "/healthz").starts_with("HTTP/1.1 503"));
         health.update(stats());
         assert!(fetch(server.address(), "/healthz").starts_with("HTTP/1.1 200"));
@@ -334,7 +362,7 @@ mod tests {
     #[test]
     fn an_address_in_use_is_named_with_its_flag() {
         let health = Health::new(INTERVAL);
-        let first = Server::start((Ipv4Addr::LOCALHOST, 0).into(), Arc::clone(&health)).unwrap();
+        let first = Server::start((Ipv4Addr::LOCALHOST, 0).into(), health.clone()).unwrap();
         let error = Server::start(first.address(), health).unwrap_err();
         assert_eq!(
             error.to_string(),

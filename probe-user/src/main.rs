@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use probe_user::cli::{self, Cli, Command, LogFormat, Stop};
 use probe_user::config::Config;
+use probe_user::record::{self, RecordConfig};
 use probe_user::{exit, preflight, privileges, run};
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +36,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             log_to_stderr(config.log_format);
             privileges::require()?;
             run::run(config)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Record(arguments) => {
+            let config = RecordConfig::new(*arguments)?;
+            log_to_stderr(config.log_format);
+            record::run(config)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Preflight(arguments) => {

@@ -5,7 +5,6 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,11 +16,15 @@ use tracing::{info, warn};
 use crate::{
     batch::Batches,
     clock,
-    config::Config,
+    config::{self, Config},
     health::{Health, Hook, MapUse, Server, Stats},
     sampler::{self, Sample, Sampler},
+    ship::{Shipped, Shipping},
     spool::{Interval, Origin, Spool, Written},
 };
+
+/// How long the end waits for the store: the manifests give a pod 60 s to end.
+const LAST_SHIPMENT: Duration = Duration::from_secs(40);
 
 /// Runs the probe until the duration ends or a signal asks it to stop.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -30,10 +33,11 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let health = Health::new(config.interval);
     let _server = config
         .metrics_listen
-        .map(|address| Server::start(address, Arc::clone(&health)))
+        .map(|address| Server::start(address, health.clone()))
         .transpose()?;
     // Before anything is attached: where rows cannot be written, nothing is counted.
-    let spool = Spool::open(origin(&config)?, None)?;
+    let spool = Spool::open(origin(&config)?, config.shipping.spool_limit_bytes)?;
+    let shipping = start_shipping(&config.shipping, &config.output, &spool)?;
     let mut sampler = Sampler::start(config.clone())?;
     let batches = Batches::start(spool, config.merge_every).context("cannot start a thread")?;
     let ready = config
@@ -43,11 +47,18 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         .transpose()?;
     info!(node = %config.node, output = %config.output.display(), "ready");
 
-    let outcome = sample_until_told(&config, &mut sampler, &batches, &health, &signals);
+    let ways = Ways {
+        batches,
+        shipping,
+        health: &health,
+    };
+    let outcome = sample_until_told(&config, &mut sampler, &ways, &signals);
     sampler.stop();
     drop(ready);
-    let (written, finished) = batches.finish();
+    let (written, finished) = ways.batches.finish();
     report(written);
+    // What is merged now is shipped within the grace that a pod is given to end.
+    finish_shipping(ways.shipping);
     outcome?;
     finished.context("not everything was written")?;
     anyhow::ensure!(
@@ -60,11 +71,45 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where an interval goes: to disk, from there to a store, and to those who ask how it goes.
+struct Ways<'h> {
+    batches: Batches,
+    shipping: Option<Shipping>,
+    health: &'h Health,
+}
+
+/// Starts to ship what leaves the spool, where anything does.
+pub(crate) fn start_shipping(
+    shipping: &config::Shipping,
+    output: &Path,
+    spool: &Spool,
+) -> anyhow::Result<Option<Shipping>> {
+    let Some(destination) = &shipping.destination else {
+        return Ok(None);
+    };
+    let started = Shipping::start(destination, output.to_owned(), spool.stock())?;
+    info!(store = %destination.url, "shipping");
+    Ok(Some(started))
+}
+
+/// Ships what is left, for a bounded time.
+pub(crate) fn finish_shipping(shipping: Option<Shipping>) {
+    if let Some(shipping) = shipping {
+        let Shipped {
+            files,
+            bytes,
+            failures,
+            waiting_files,
+            ..
+        } = shipping.finish(LAST_SHIPMENT);
+        info!(files, bytes, failures, waiting_files, "shipped");
+    }
+}
+
 fn sample_until_told(
     config: &Config,
     sampler: &mut Sampler,
-    batches: &Batches,
-    health: &Health,
+    ways: &Ways<'_>,
     signals: &SigSet,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
@@ -76,11 +121,12 @@ fn sample_until_told(
         let signal = wait(signals, until.saturating_duration_since(Instant::now()))?;
         let sample = sampler.close_interval()?;
         advance(&mut stats, sampler, &sample);
-        if let Err(error) = batches.submit(interval(sample)) {
+        if let Err(error) = ways.batches.submit(interval(sample)) {
             warn!("{error}");
         }
-        stats.written = batches.written();
-        health.update(stats.clone());
+        stats.written = ways.batches.written();
+        stats.shipped = ways.shipping.as_ref().map(Shipping::shipped);
+        ways.health.update(stats.clone());
         if let Some(signal) = signal {
             info!(%signal, "stopping");
             return Ok(());
@@ -232,13 +278,14 @@ fn report(written: Written) {
     );
 }
 
-/// A file that is there while the hooks are attached.
-struct ReadyFile {
+/// A file that is there while the program is at work.
+pub(crate) struct ReadyFile {
     path: PathBuf,
 }
 
 impl ReadyFile {
-    fn make(path: &Path) -> anyhow::Result<Self> {
+    /// Makes it.
+    pub(crate) fn make(path: &Path) -> anyhow::Result<Self> {
         std::fs::write(path, format!("{}\n", std::process::id()))
             .with_context(|| format!("--ready-file: cannot write {}", path.display()))?;
         Ok(Self {

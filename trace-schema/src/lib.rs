@@ -18,6 +18,8 @@ pub mod profile;
 pub mod record;
 pub mod resources;
 pub mod snat;
+#[cfg(feature = "store")]
+pub mod store;
 
 pub use record::{Named, Record, SchemaError};
 

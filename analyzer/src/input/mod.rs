@@ -9,4 +9,6 @@ pub mod k6;
 pub mod manifest;
 pub mod objects;
 pub mod prometheus;
+mod pruning;
+mod store;
 pub mod traces;

@@ -3,23 +3,28 @@
 //! Files are listed once and opened one after another, so memory follows the answer and not the
 //! input. Files in the making (a leading dot) and files whose rows a merged file holds are left
 //! out; files that hold the same interval twice are refused, since their sums would be too large.
-//! All access to storage is in [`Folder`], so that an object store can stand in its place.
+//! All access to storage is in [`Folder`], a folder of this machine or one in an object store. In a
+//! store, files are left unread whose names say that they hold nothing of the time asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::pruning::may_hold;
+use super::store::{Fetched, Remote};
 use trace_schema::file::{self, TableFile};
 use trace_schema::layout::{self, FileName};
+use trace_schema::store::{StoreUrl, StoreUrlError};
 use trace_schema::{Record, SchemaError};
 
-const RUNS: &str = "runs";
+pub(super) const RUNS: &str = "runs";
 
 /// A dataset whose files are listed.
 #[derive(Debug)]
 pub struct Dataset {
     folder: Folder,
+    root: PathBuf,
     tables: BTreeMap<String, Vec<TraceFile>>,
     superseded: BTreeMap<String, usize>,
 }
@@ -81,6 +86,17 @@ pub enum DatasetError {
         /// The refusal.
         source: io::Error,
     },
+    /// The URL is not that of a store.
+    #[error("--dataset: {0}")]
+    Url(#[from] StoreUrlError),
+    /// The store refused, or is not there.
+    #[error("cannot read {url}: {reason}")]
+    Store {
+        /// The dataset.
+        url: String,
+        /// What its library says.
+        reason: String,
+    },
     /// Two files of a probe hold the same interval.
     #[error("{second} repeats intervals of {first}: remove one of them, or their sums count twice")]
     Overlap {
@@ -95,9 +111,10 @@ pub enum DatasetError {
 }
 
 impl Dataset {
-    /// Lists the files of a dataset in a local folder; opens none of them.
+    /// Lists the files of a dataset in a folder, or in a store where `root` is a URL; opens none of
+    /// them.
     pub fn open(root: &Path) -> Result<Self, DatasetError> {
-        let folder = Folder::open(root)?;
+        let (folder, root) = Folder::open(root)?;
         let mut tables = BTreeMap::<String, Vec<TraceFile>>::new();
         let mut superseded = BTreeMap::new();
         for relative in folder.list()? {
@@ -114,18 +131,19 @@ impl Dataset {
             superseded.insert(table.clone(), before - files.len());
         }
         if tables.is_empty() {
-            return Err(DatasetError::NoTables { path: shown(root) });
+            return Err(DatasetError::NoTables { path: shown(&root) });
         }
         Ok(Self {
             folder,
+            root,
             tables,
             superseded,
         })
     }
 
-    /// The folder that was opened.
+    /// The folder or URL that was opened.
     pub fn root(&self) -> &Path {
-        &self.folder.root
+        &self.root
     }
 
     /// Names of the tables that have files.
@@ -145,7 +163,10 @@ impl Dataset {
 
     /// Folder of the load runs, whether it is there or not.
     pub fn runs_dir(&self) -> PathBuf {
-        self.root().join(RUNS)
+        match &self.folder {
+            Folder::Local(root) => root.join(RUNS),
+            Folder::Remote(remote) => remote.runs_dir(),
+        }
     }
 
     /// Opens the files of the table of `R` one after another, with rows in them or without.
@@ -153,14 +174,23 @@ impl Dataset {
         &'a self,
         filter: &'a Filter,
     ) -> impl Iterator<Item = Result<TableFile<R>, DatasetError>> + 'a {
-        let files = self.files(R::TABLE).iter();
-        let of_partition = files.filter(|file| filter.takes_node(file.node.as_deref()));
-        of_partition.filter_map(|file| match file::open::<R>(&file.path) {
-            Ok(opened) if filter.takes_node(Some(&opened.metadata().node)) => {
+        let files = self.files(R::TABLE);
+        let is_remote = matches!(self.folder, Folder::Remote(_));
+        let of_time = move |file: &&TraceFile| !is_remote || filter.may_take(file, files);
+        let of_partition = files
+            .iter()
+            .filter(|file| filter.takes_node(file.node.as_deref()));
+        let opened = of_partition.filter(of_time).map(move |file| {
+            // Kept until it is open.
+            let fetched = self.folder.fetch(file)?;
+            Ok::<_, DatasetError>((file::open::<R>(&fetched.path)?, fetched))
+        });
+        opened.filter_map(|opened| match opened {
+            Ok((opened, _)) if filter.takes_node(Some(&opened.metadata().node)) => {
                 Some(Ok(opened.pruned_to(filter.first_us(), filter.end_us())))
             }
             Ok(_) => None,
-            Err(error) => Some(Err(error.into())),
+            Err(error) => Some(Err(error)),
         })
     }
 
@@ -212,6 +242,16 @@ impl Filter {
         }
     }
 
+    /// Whether a file may hold rows that the filter takes, by the names of its table's files:
+    /// opening it would cost a transfer.
+    fn may_take(&self, file: &TraceFile, all: &[TraceFile]) -> bool {
+        let of_node = all.iter().filter(|other| other.node == file.node);
+        let names = of_node.filter_map(|other| other.name.as_ref());
+        file.name
+            .as_ref()
+            .is_none_or(|name| may_hold(name, names, self.first_us(), self.end_us()))
+    }
+
     fn first_us(&self) -> i64 {
         self.from_us.unwrap_or(i64::MIN)
     }
@@ -221,18 +261,34 @@ impl Filter {
     }
 }
 
-/// Where files lie: a local folder.
+/// Where files lie.
 #[derive(Debug)]
-struct Folder {
-    root: PathBuf,
+enum Folder {
+    Local(PathBuf),
+    Remote(Box<Remote>),
 }
 
 impl Folder {
-    fn open(root: &Path) -> Result<Self, DatasetError> {
+    /// Opens a folder, and returns it as it is to be shown.
+    fn open(root: &Path) -> Result<(Self, PathBuf), DatasetError> {
+        let text = root.to_string_lossy();
+        if !StoreUrl::is_meant(&text) {
+            return Self::local(root);
+        }
+        let url: StoreUrl = text.parse()?;
+        if let Some(folder) = url.local_folder() {
+            return Self::local(&folder);
+        }
+        let remote = Remote::open(&url)?;
+        let root = PathBuf::from(remote.url());
+        Ok((Self::Remote(Box::new(remote)), root))
+    }
+
+    fn local(root: &Path) -> Result<(Self, PathBuf), DatasetError> {
         match fs::metadata(root) {
-            Ok(metadata) if metadata.is_dir() => Ok(Self {
-                root: root.to_owned(),
-            }),
+            Ok(metadata) if metadata.is_dir() => {
+                Ok((Self::Local(root.to_owned()), root.to_owned()))
+            }
             Ok(_) => Err(DatasetError::NotFolder { path: shown(root) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(DatasetError::Absent { path: shown(root) })
@@ -246,10 +302,14 @@ impl Folder {
 
     /// Relative paths of all Parquet files of tables, sorted.
     fn list(&self) -> Result<Vec<String>, DatasetError> {
+        let root = match self {
+            Self::Local(root) => root,
+            Self::Remote(remote) => return Ok(remote.list()),
+        };
         let mut found = Vec::new();
-        for (table, kind) in entries(&self.root)? {
+        for (table, kind) in entries(root)? {
             if kind.is_dir() && table != RUNS {
-                let path = self.root.join(&table);
+                let path = root.join(&table);
                 list_below(&path, &table, &mut found)?;
             }
         }
@@ -258,7 +318,10 @@ impl Folder {
     }
 
     fn file(&self, relative: String) -> TraceFile {
-        let path = self.root.join(&relative);
+        let path = match self {
+            Self::Local(root) => root.join(&relative),
+            Self::Remote(remote) => PathBuf::from(format!("{}/{relative}", remote.url())),
+        };
         let mut parts = relative.split('/').rev();
         let name = parts.next().and_then(|name| name.parse().ok());
         let node = parts.find_map(layout::node_of_folder);
@@ -267,6 +330,14 @@ impl Folder {
             node,
             name,
             path,
+        }
+    }
+
+    /// The file on this machine.
+    fn fetch(&self, file: &TraceFile) -> Result<Fetched, DatasetError> {
+        match self {
+            Self::Local(_) => Ok(Fetched::of_folder(&file.path)),
+            Self::Remote(remote) => remote.fetch(&file.relative),
         }
     }
 }

@@ -164,6 +164,24 @@ fn an_inspection_tells_what_is_there() {
     );
 }
 
+#[test]
+fn a_url_of_a_folder_is_that_folder_and_one_with_a_secret_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    written(folder.path(), "a", 0, &[of_node("a", 0)]);
+    let url = format!("file://{}", folder.path().display());
+    let dataset = Dataset::open(Path::new(&url)).expect("it opens");
+    assert_eq!(dataset.root(), folder.path());
+    assert_eq!(seen(&dataset, &Filter::default()).len(), 1);
+    refused(
+        Path::new("ftp://host/folder"),
+        "--dataset: ftp:// names no store",
+    );
+    let secret = Path::new("az://me:secret-word@container/folder");
+    let error = Dataset::open(secret).expect_err("it holds a secret");
+    assert!(matches!(error, DatasetError::Url(_)), "{error}");
+    assert!(!error.to_string().contains("secret-word"), "{error}");
+}
+
 fn refused(root: &Path, expected: &str) {
     let error = Dataset::open(root).expect_err(expected).to_string();
     assert!(

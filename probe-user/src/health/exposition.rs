@@ -9,6 +9,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::{Health, Stats};
+use crate::ship::Shipped;
+use crate::spool::Written;
 
 /// What one scrape shows.
 #[derive(Debug)]
@@ -150,6 +152,7 @@ impl Collector for Snapshot {
             gauge(&mut encoder, "cycle_source", help, &[(labels, 1)])?;
         }
 
+        self.encode_shipping(&mut encoder)?;
         let single = |value| -> [Labels<'_, 0>; 1] { [([], value)] };
         gauge(
             &mut encoder,
@@ -182,10 +185,79 @@ impl Collector for Snapshot {
     }
 }
 
-/// A sample: its labels and its value.
-type Labels<'a, const N: usize> = ([(&'static str, &'a str); N], u64);
+impl Snapshot {
+    fn encode_shipping(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        shipping(encoder, &self.stats.written, self.stats.shipped)
+    }
+}
 
-fn counter<const N: usize>(
+/// What the full spool gave up, and what left for the store.
+pub(crate) fn shipping(
+    encoder: &mut DescriptorEncoder<'_>,
+    written: &Written,
+    shipped: Option<Shipped>,
+) -> fmt::Result {
+    let single = |value| -> [Labels<'_, 0>; 1] { [([], value)] };
+    for (name, help, value) in [
+        (
+            "spool_dropped_files",
+            "Files that went because the spool was full",
+            written.dropped_files,
+        ),
+        (
+            "spool_dropped_rows",
+            "Rows that went because the spool was full",
+            written.dropped_rows,
+        ),
+        (
+            "spool_dropped_bytes",
+            "Bytes that went because the spool was full",
+            written.dropped_bytes,
+        ),
+    ] {
+        counter(encoder, name, help, &single(value))?;
+    }
+    let Some(shipped) = shipped else {
+        return Ok(());
+    };
+    for (name, help, value) in [
+        (
+            "shipped_files",
+            "Files that the store confirmed",
+            shipped.files,
+        ),
+        (
+            "shipped_bytes",
+            "Bytes that the store confirmed",
+            shipped.bytes,
+        ),
+        (
+            "ship_failures",
+            "Failed attempts to ship a file",
+            shipped.failures,
+        ),
+    ] {
+        counter(encoder, name, help, &single(value))?;
+    }
+    let (files, bytes) = (shipped.waiting_files, shipped.waiting_bytes);
+    gauge(
+        encoder,
+        "ship_waiting_files",
+        "Files that wait for the store",
+        &single(files),
+    )?;
+    gauge(
+        encoder,
+        "ship_waiting_bytes",
+        "Bytes of those files",
+        &single(bytes),
+    )
+}
+
+/// A sample: its labels and its value.
+pub(crate) type Labels<'a, const N: usize> = ([(&'static str, &'a str); N], u64);
+
+pub(crate) fn counter<const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -206,7 +278,7 @@ where
     Ok(())
 }
 
-fn gauge<const N: usize>(
+pub(crate) fn gauge<const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

@@ -46,6 +46,11 @@ impl Held {
         self.table == LedgerRow::TABLE
     }
 
+    /// By what the oldest comes first, and of one time the books last.
+    fn order(&self) -> (i64, bool, &Path) {
+        (self.name.start_ms, self.is_books(), &self.path)
+    }
+
     /// Whether both hold rows of some interval.
     fn shares_time_with(&self, other: &Self) -> bool {
         let run = |name: &FileName| (name.boot8.clone(), name.instance);
@@ -115,7 +120,7 @@ impl Stock {
             .filter(|(_, state)| *state == State::Final)
             .map(|(file, _)| file)
             .collect();
-        ready.sort_by_key(|file| (file.name.start_ms, file.is_books(), file.path.clone()));
+        ready.sort_unstable_by(|one, other| one.order().cmp(&other.order()));
         let chosen = ready.into_iter().find(|file| !is_held_back(file))?.clone();
         if let Some((_, state)) = files.get_mut(&chosen.path) {
             *state = State::Leaving;
@@ -137,7 +142,7 @@ impl Stock {
             .values()
             .filter(|(_, state)| stays(*state))
             .map(|(file, _)| file)
-            .min_by_key(|file| (file.name.start_ms, file.path.clone()));
+            .min_by(|one, other| one.order().cmp(&other.order()));
         let Some(oldest) = oldest.cloned() else {
             return Vec::new();
         };

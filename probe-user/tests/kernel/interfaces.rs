@@ -36,6 +36,7 @@ pub fn config(cgroup: &Cgroup) -> Config {
         metrics_listen: None,
         ready_file: None,
         merge_every: Duration::from_secs(60),
+        shipping: Default::default(),
         log_format: LogFormat::Text,
     }
 }

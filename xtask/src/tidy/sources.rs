@@ -19,6 +19,9 @@ const PURE: [&str; 8] = [
     "analyzer/src/stats/",
 ];
 
+/// What stands among them and is not pure: a dataset's place by URL, behind a feature of its own.
+const IMPURE: &str = "trace-schema/src/store.rs";
+
 /// Crates that the pure files must not import.
 const IMPURE_CRATES: [&str; 5] = ["tokio", "aya", "kube", "object_store", "datafusion"];
 
@@ -67,7 +70,7 @@ fn length(file: &TextFile) -> Option<Breach> {
 }
 
 fn imports(file: &TextFile) -> Vec<Breach> {
-    if !PURE.iter().any(|pure| file.path.starts_with(pure)) {
+    if file.path == IMPURE || !PURE.iter().any(|pure| file.path.starts_with(pure)) {
         return Vec::new();
     }
     let uses = |line: &str| {
