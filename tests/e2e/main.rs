@@ -8,5 +8,7 @@ mod faults;
 mod ingress;
 mod pipeline;
 mod programs;
+mod recorder;
+mod ship;
 mod survival;
 mod truth;
