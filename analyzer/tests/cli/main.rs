@@ -2,6 +2,7 @@
 //! bad input gets.
 
 mod compare;
+mod cost;
 mod dataset;
 mod ingress;
 mod report;
