@@ -8,7 +8,5 @@ mod faults;
 mod ingress;
 mod pipeline;
 mod programs;
-mod recorder;
-mod ship;
 mod survival;
 mod truth;
