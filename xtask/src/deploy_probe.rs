@@ -83,9 +83,8 @@ pub struct Options {
 /// Runs the task.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     let settings = options.settings()?;
-    let objects = manifests::objects(&settings);
     if options.print {
-        let text = yaml::documents(&objects)?;
+        let text = yaml::documents(&manifests::objects(&settings))?;
         match std::io::stdout().write_all(text.as_bytes()) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
                 return Err(error).context("cannot write to standard output");
@@ -93,7 +92,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
             _ => return Ok(ExitCode::SUCCESS),
         }
     }
-    in_runtime(deploy(&options, &settings, &objects))
+    in_runtime(deploy(&options, settings))
 }
 
 /// Runs a task that talks to an API server.
@@ -112,24 +111,20 @@ impl Options {
         let usual = Settings::of(self.target);
         let settings = Settings {
             namespace: self.namespace.clone(),
-            image: self.image.clone().unwrap_or(usual.image),
-            store: self.store.clone().or(usual.store),
+            image: self.image.clone().unwrap_or(usual.image.clone()),
+            store: self.store.clone().or(usual.store.clone()),
             interval: self.interval.unwrap_or(usual.interval),
             priority_class: self.priority_class.clone(),
             profile: self.profile,
             azure_client_id: self.azure_client_id.clone(),
             azure_account: self.azure_account.clone(),
-            workload_identity: usual.workload_identity,
+            ..usual
         };
         settings.validated(self.target)
     }
 }
 
-async fn deploy(
-    options: &Options,
-    settings: &Settings,
-    objects: &[serde_json::Value],
-) -> anyhow::Result<ExitCode> {
+async fn deploy(options: &Options, mut settings: Settings) -> anyhow::Result<ExitCode> {
     let server = Server::connect(options.context.as_deref()).await?;
     server.require_own(&settings.namespace).await?;
     if !options.dry_run && !options.no_build {
@@ -138,15 +133,17 @@ async fn deploy(
             Target::Kind => image.load_into_kind(&server.context)?,
             Target::Aks => image.push()?,
         }
+        settings.binary = Some(image.binary);
     }
+    let objects = manifests::objects(&settings);
     let manner = Manner {
         dry_run: options.dry_run,
         force: options.force_conflicts,
     };
-    let mut changes = server.apply(objects, &settings.namespace, manner).await?;
+    let mut changes = server.apply(&objects, &settings.namespace, manner).await?;
     changes.extend(
         server
-            .prune(objects, &settings.namespace, options.dry_run)
+            .prune(&objects, &settings.namespace, options.dry_run)
             .await?,
     );
     print_changes(&changes, options.dry_run);

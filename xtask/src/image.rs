@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
+use sha2::{Digest as _, Sha256};
 
 use crate::command::{self, workspace_root};
 use crate::deploy_probe::Target;
@@ -69,6 +70,8 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// An image that an engine holds.
 pub struct Image {
+    /// SHA-256 of its binary, hexadecimal.
+    pub binary: String,
     name: String,
     engine: Engine,
 }
@@ -82,6 +85,7 @@ impl Image {
         fill(&context, &binary)?;
         engine.build(&context, &workspace_root().join(CONTAINERFILE), arch, name)?;
         Ok(Self {
+            binary: sha256(&binary)?,
             name: name.to_owned(),
             engine,
         })
@@ -147,6 +151,12 @@ pub fn build_for_tests() -> anyhow::Result<Built> {
         other_probe: binary::build(arch.other())?,
         archive,
     })
+}
+
+fn sha256(file: &Path) -> anyhow::Result<String> {
+    let bytes = fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
+    let digest = Sha256::digest(&bytes);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The folder that the image is built from, with the two files and nothing else.

@@ -1,5 +1,6 @@
 //! The probe on every node: started, awaited, stopped, killed.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -31,6 +32,8 @@ pub struct ProbeOptions {
     pub nodes: Vec<String>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// A command that starts it, such as one that drops capabilities; none as a rule.
+    pub launcher: Vec<String>,
 }
 
 impl ProbeOptions {
@@ -43,6 +46,7 @@ impl ProbeOptions {
             max_flows: None,
             nodes: Vec::new(),
             arguments: Vec::new(),
+            launcher: Vec::new(),
         }
     }
 }
@@ -75,7 +79,10 @@ impl Lab {
             let log = scratch.join(format!("probe-{node}-{tag}.log"));
             let ready = scratch.join(format!("probe-{node}-{tag}.ready"));
             let place = self.node(&node);
-            let mut command = place.command(&options.binary)?;
+            let binary = options.binary.as_os_str();
+            let mut words = options.launcher.iter().map(OsStr::new).chain([binary]);
+            let mut command = place.command(words.next().unwrap_or(binary))?;
+            command.args(words);
             command.args(["run", "--node", &node, "--interval", &options.interval]);
             command.arg("--output").arg(&options.dataset);
             command.arg("--cgroup").arg(self.kubepods(&node));

@@ -124,14 +124,25 @@ fn environment_from(settings: &Settings) -> Option<Value> {
     settings.store.is_some().then_some(from)
 }
 
-/// Labels of a component's pods.
-fn pod_labels(settings: &Settings, component: &str) -> Value {
+/// What a component's pods are called by.
+fn pod_metadata(settings: &Settings, component: &str) -> Value {
     let mut labels = labels(component);
     if settings.workload_identity {
         // Azure's webhook adds a token for its own audience, which the Kubernetes API refuses.
         labels["azure.workload.identity/use"] = json!("true");
     }
-    labels
+    let mut metadata = json!({"labels": labels});
+    if let Some(binary) = &settings.binary {
+        metadata["annotations"] = json!({"weighbridge/binary-sha256": binary});
+    }
+    metadata
+}
+
+/// When nodes ask the registry; what is absent is the cluster's default.
+fn pull_policy(settings: &Settings, container: &mut Value) {
+    if settings.always_pull {
+        container["imagePullPolicy"] = json!("Always");
+    }
 }
 
 /// The kubelet asks `/healthz`.

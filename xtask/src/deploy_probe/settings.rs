@@ -48,6 +48,10 @@ pub struct Settings {
     pub namespace: String,
     /// Image with registry and tag.
     pub image: String,
+    /// Whether nodes ask the registry each time, since a tag may have been pushed again.
+    pub always_pull: bool,
+    /// Hash of the binary that was built for this deployment, so that pods start anew with it.
+    pub binary: Option<String>,
     /// Object store that files are shipped to; absent: they stay on each node.
     pub store: Option<String>,
     /// Length of the probes' intervals.
@@ -70,6 +74,8 @@ impl Settings {
         Self {
             namespace: NAMESPACE.to_owned(),
             image: format!("{IMAGE_NAME}:{}", env!("CARGO_PKG_VERSION")),
+            always_pull: false,
+            binary: None,
             store: None,
             interval: INTERVAL,
             priority_class: None,
@@ -92,6 +98,7 @@ impl Settings {
             },
             Target::Aks => Self {
                 image: format!("{PLACEHOLDER_REGISTRY}/{}", base.image),
+                always_pull: true,
                 store: Some(AKS_STORE.to_owned()),
                 workload_identity: true,
                 ..base

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::super::settings::{PRIORITY_CLASS, Settings};
 use super::{
     DATA_FOLDER, METRICS_PORT, PREFLIGHT, PROBE, environment, environment_from, health, labels,
-    pod_labels, selector,
+    pod_metadata, pull_policy, selector,
 };
 
 /// The DaemonSet.
@@ -36,7 +36,7 @@ pub fn daemon_set(settings: &Settings) -> Value {
             // All at once: nodes do not depend on each other, and a study waits for the last.
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
             "template": {
-                "metadata": {"labels": pod_labels(settings, PROBE)},
+                "metadata": pod_metadata(settings, PROBE),
                 "spec": {
                     "serviceAccountName": PROBE,
                     "automountServiceAccountToken": false,
@@ -64,14 +64,16 @@ pub fn daemon_set(settings: &Settings) -> Value {
 
 /// Says what a node lacks, and holds the probe back where it could not run.
 fn preflight(settings: &Settings) -> Value {
-    json!({
+    let mut container = json!({
         "name": PREFLIGHT,
         "image": settings.image,
         "args": ["preflight", "--format", "json"],
         "securityContext": security(settings),
         "resources": resources("32Mi", "128Mi"),
         "volumeMounts": [bpf(), cgroup()],
-    })
+    });
+    pull_policy(settings, &mut container);
+    container
 }
 
 fn probe(settings: &Settings) -> Value {
@@ -101,6 +103,7 @@ fn probe(settings: &Settings) -> Value {
         "resources": resources("128Mi", "1Gi"),
         "volumeMounts": [bpf(), cgroup(), {"name": "data", "mountPath": DATA_FOLDER}],
     });
+    pull_policy(settings, &mut container);
     if let Some(from) = environment_from(settings) {
         container["envFrom"] = from;
     }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::super::settings::Settings;
 use super::{
-    DATA_FOLDER, METRICS_PORT, RECORDER, environment, environment_from, health, labels, pod_labels,
-    selector,
+    DATA_FOLDER, METRICS_PORT, RECORDER, environment, environment_from, health, labels,
+    pod_metadata, pull_policy, selector,
 };
 
 /// A user that owns nothing.
@@ -27,7 +27,7 @@ pub fn deployment(settings: &Settings) -> Value {
             // Never two at once: each would write every version.
             "strategy": {"type": "Recreate"},
             "template": {
-                "metadata": {"labels": pod_labels(settings, RECORDER)},
+                "metadata": pod_metadata(settings, RECORDER),
                 "spec": {
                     "serviceAccountName": RECORDER,
                     "automountServiceAccountToken": true,
@@ -72,6 +72,7 @@ fn recorder(settings: &Settings) -> Value {
         },
         "volumeMounts": [{"name": "data", "mountPath": DATA_FOLDER}],
     });
+    pull_policy(settings, &mut container);
     let environment = environment(settings);
     if !environment.is_empty() {
         container["env"] = json!(environment);
@@ -98,7 +99,7 @@ fn pod_security(settings: &Settings) -> Value {
 
 fn data(settings: &Settings) -> Value {
     match settings.store {
-        Some(_) => json!({"name": "data", "emptyDir": {"sizeLimit": "1Gi"}}),
+        Some(_) => json!({"name": "data", "emptyDir": {"sizeLimit": "2Gi"}}),
         None => json!({
             "name": "data",
             "hostPath": {"path": DATA_FOLDER, "type": "DirectoryOrCreate"},
