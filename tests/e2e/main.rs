@@ -3,6 +3,7 @@
 mod bad_input;
 mod books;
 mod campaign;
+mod cpu;
 mod dataset;
 mod faults;
 mod ingress;
