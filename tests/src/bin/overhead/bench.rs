@@ -211,7 +211,7 @@ impl Probe {
             .args(["run", "--node", "bench", "--uplink", "up0", "--cgroup"])
             .arg(&bench.cgroup)
             // What a packet costs is measured here, and nothing else.
-            .args(["--cpu", "off"])
+            .args(["--cpu", "off", "--resources", "off"])
             .arg("--output")
             .arg(dataset.path())
             .arg("--ready-file")
