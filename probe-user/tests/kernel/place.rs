@@ -85,10 +85,11 @@ pub fn send(datagrams: u32) {
     }
 }
 
-/// Sends datagrams out of `near` as a pod would, each from a port of its own.
+/// Sends datagrams out of `near` as a pod would, each from a port that the kernel chooses.
 pub fn send_from(pod: &Cgroup, datagrams: u32) {
     let procs = pod.path().join("cgroup.procs");
-    let each = "echo weighbridge > /dev/udp/192.0.2.9/9";
+    // No two alike: the identification of IPv4 is random, and two of the same would be ambiguous.
+    let each = "echo $i.$RANDOM.$RANDOM > /dev/udp/192.0.2.9/9";
     let line = format!(
         "echo $$ > {}; for i in $(seq {datagrams}); do {each}; done",
         procs.display()
