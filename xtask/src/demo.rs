@@ -5,6 +5,7 @@
 //! makes of it. With `--fault` one thing goes wrong on purpose, and the exit code is what
 //! `weighbridge` said of that.
 
+mod cost;
 mod egress;
 mod fault;
 mod ingress;
@@ -170,7 +171,7 @@ fn demonstrate_egress(tools: &Tools) -> anyhow::Result<u8> {
         code = worse(code, tools.show("inspect", &dataset)?);
     }
     summary::print(tools, &cases)?;
-    Ok(code)
+    Ok(worse(code, egress::print_costs(tools, &cases)?))
 }
 
 fn demonstrate_ingress(tools: &Tools) -> anyhow::Result<u8> {
@@ -184,7 +185,7 @@ fn demonstrate_ingress(tools: &Tools) -> anyhow::Result<u8> {
         code = worse(code, tools.show("inspect", &dataset)?);
     }
     ingress::print(tools)?;
-    Ok(code)
+    Ok(worse(code, ingress::print_costs(tools)?))
 }
 
 fn progress(steps: u64) -> anyhow::Result<ProgressBar> {

@@ -20,7 +20,7 @@ type Totals = BTreeMap<String, Option<i64>>;
 fn duckdb_finds_the_totals_of_every_table() {
     let folder = tempfile::tempdir().unwrap();
     dataset::write(folder.path());
-    assert_eq!(tables(folder.path()).count(), 5);
+    assert_eq!(tables(folder.path()).count(), 8);
     assert_same_totals(folder.path());
 }
 
@@ -74,12 +74,14 @@ pub fn assert_same_totals(dataset: &Path) {
     }
 }
 
-/// The tables that a dataset has: `http` only where somebody spoke it.
+/// The tables that a dataset has: `http` only where somebody spoke it, `profile` only where it was
+/// asked for.
 fn tables(dataset: &Path) -> impl Iterator<Item = &'static str> {
-    let http = dataset.join("http").exists().then_some("http");
+    let optional = ["cpu", "http", "profile", "resources"].into_iter();
+    let optional = optional.filter(|table| dataset.join(table).exists());
     ["flows", "ledger", "objects", "snat"]
         .into_iter()
-        .chain(http)
+        .chain(optional)
 }
 
 fn duckdb_totals(dataset: &Path) -> BTreeMap<String, Totals> {

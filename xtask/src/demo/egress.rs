@@ -12,6 +12,7 @@ use lab::{
 };
 
 use super::Tools;
+use super::cost::{self, Line, Unit};
 
 /// The clusters, one dataset each.
 pub const DATAPATHS: [Datapath; 2] = [Datapath::Netfilter, Datapath::Bpf];
@@ -23,7 +24,7 @@ const PROTOCOLS: [(&str, IperfProtocol); 2] = [
 ];
 
 const PORT: u16 = 9000;
-const IPERF_SECONDS: u32 = 4;
+const IPERF_SECONDS: u32 = 5;
 const SHORT_CONNECTIONS: u32 = 100;
 /// Between cases, so that each has intervals of its own.
 const PAUSE: Duration = Duration::from_millis(1200);
@@ -59,7 +60,9 @@ pub fn run(tools: &Tools, bar: &ProgressBar) -> anyhow::Result<Vec<Case>> {
         let mut lab = Lab::up(config)?;
         let server = lab.start_server(PORT)?;
         let dataset = tools.dataset_of(name);
-        let probes = lab.start_probes(&ProbeOptions::new(&tools.probe, &dataset))?;
+        let mut probes = ProbeOptions::new(&tools.probe, &dataset);
+        probes.arguments.push("--measure-self".to_owned());
+        let probes = lab.start_probes(&probes)?;
         for (way, pod) in PODS {
             for (protocol, iperf) in PROTOCOLS {
                 bar.set_message(format!(
@@ -86,6 +89,22 @@ pub fn run(tools: &Tools, bar: &ProgressBar) -> anyhow::Result<Vec<Case>> {
         lab.down()?;
     }
     Ok(cases)
+}
+
+/// Prints what each case costs.
+pub fn print_costs(tools: &Tools, cases: &[Case]) -> anyhow::Result<u8> {
+    let lines: Vec<Line> = cases
+        .iter()
+        .map(|case| Line {
+            labels: [case.datapath, case.way, case.protocol]
+                .map(str::to_owned)
+                .into(),
+            dataset: tools.dataset_of(case.datapath),
+            run: case.run.clone(),
+        })
+        .collect();
+    let labels = ["datapath", "case", "protocol"];
+    cost::print(tools, &labels, &lines, Unit::ClientPacket)
 }
 
 fn drive(

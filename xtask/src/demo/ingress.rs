@@ -11,6 +11,7 @@ use lab::{DataPlane, Ingress, IngressConfig, K6Options, ProbeOptions};
 use serde_json::Value;
 
 use super::Tools;
+use super::cost::{self, Line, Unit};
 use super::summary::json;
 
 /// Virtual users of the runs.
@@ -53,7 +54,8 @@ pub fn run(tools: &Tools, bar: &ProgressBar) -> anyhow::Result<()> {
         };
         let mut ingress = Ingress::up(config)?;
         let dataset = tools.dataset_of(&dataset_name(data_plane));
-        let probes = ProbeOptions::new(&tools.probe, &dataset);
+        let mut probes = ProbeOptions::new(&tools.probe, &dataset);
+        probes.arguments.push("--measure-self".to_owned());
         let probes = ingress.lab().start_probes(&probes)?;
         let prober = ingress.start_prober()?;
         for users in USERS {
@@ -98,6 +100,21 @@ pub fn print(tools: &Tools) -> anyhow::Result<()> {
     }
     println!("{table}");
     Ok(())
+}
+
+/// Prints what each run costs.
+pub fn print_costs(tools: &Tools) -> anyhow::Result<u8> {
+    let mut lines = Vec::new();
+    for data_plane in DataPlane::ALL {
+        for users in USERS {
+            lines.push(Line {
+                labels: vec![data_plane.name().to_owned(), users.to_string()],
+                dataset: tools.dataset_of(&dataset_name(data_plane)),
+                run: run_id(data_plane, users),
+            });
+        }
+    }
+    cost::print(tools, &["data plane", "users"], &lines, Unit::Response)
 }
 
 fn figures(report: &Value) -> Vec<String> {

@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use trace_schema::Record;
+use trace_schema::cpu::{CpuRow, CpuScope, CycleSource};
 use trace_schema::file::{self, FileMetadata};
 use trace_schema::flows::{Direction, FlowRow, NatState};
 use trace_schema::http::{HttpRow, HttpVersion};
 use trace_schema::layout::{FileName, partition_dir};
 use trace_schema::ledger::{Count, LedgerRow, Vantage};
 use trace_schema::objects::{ObjectEvent, ObjectRow};
+use trace_schema::profile::{ProfileEvent, ProfileMode, ProfileRow};
+use trace_schema::resources::{ResourceRow, ResourceScope};
 use trace_schema::snat::{Method, SnatRow, Tuple, Witness};
 
 const SECOND_US: i64 = 1_000_000;
@@ -38,6 +41,18 @@ pub fn write(root: &Path) {
             at.write(
                 root,
                 &(0..3).map(|number| at.answers(number)).collect::<Vec<_>>(),
+            );
+            at.write(
+                root,
+                &(0..5).map(|number| at.charge(number)).collect::<Vec<_>>(),
+            );
+            at.write(
+                root,
+                &(0..3).map(|number| at.resource(number)).collect::<Vec<_>>(),
+            );
+            at.write(
+                root,
+                &(0..3).map(|number| at.sample(number)).collect::<Vec<_>>(),
             );
             at.write(root, &[at.books(None), at.books(Some("eth0"))]);
             at.write(
@@ -207,6 +222,98 @@ impl Interval {
             latency_lower_us: (0..number).map(|bucket| 64 + 4 * bucket).collect(),
             latency_upper_us: (0..number).map(|bucket| 68 + 4 * bucket).collect(),
             latency_responses: (0..number).map(|bucket| 3 + bucket).collect(),
+        }
+    }
+
+    fn charge(&self, number: i64) -> CpuRow {
+        let scope = [
+            CpuScope::Cgroup,
+            CpuScope::Cgroup,
+            CpuScope::Softirq,
+            CpuScope::Softirq,
+            CpuScope::Idle,
+        ][number as usize];
+        let task = scope == CpuScope::Cgroup;
+        let softirq = scope == CpuScope::Softirq;
+        CpuRow {
+            interval_start_us: self.start_us,
+            interval_end_us: self.end_us(),
+            node: self.node.to_owned(),
+            boot_id: self.boot_id(),
+            scope,
+            cgroup_id: task.then_some(100 + number),
+            cgroup_path: task.then(|| format!("kubepods.slice/pod{number}")),
+            pod_uid: (number == 0).then(|| "uid-0".to_owned()),
+            container_id: None,
+            command: task.then(|| format!("größe-{number}")),
+            vector: softirq.then(|| if number == 2 { "net_rx" } else { "net_tx" }.to_owned()),
+            events: 10 + number,
+            cpu_ns: 1_000_003 * (number + 1) + self.number,
+            cycles: (scope != CpuScope::Idle).then_some((1 << 33) + number),
+            cycle_source: if scope == CpuScope::Idle {
+                CycleSource::None
+            } else {
+                CycleSource::Reference
+            },
+        }
+    }
+
+    fn resource(&self, number: i64) -> ResourceRow {
+        let is_node = number == 0;
+        let of_node = is_node.then_some(7_000_000 + self.number);
+        let of_group = (!is_node).then_some(1_000 * number + self.number);
+        ResourceRow {
+            interval_start_us: self.start_us,
+            interval_end_us: self.end_us(),
+            node: self.node.to_owned(),
+            boot_id: self.boot_id(),
+            scope: if is_node {
+                ResourceScope::Node
+            } else {
+                ResourceScope::Container
+            },
+            cgroup_id: of_group,
+            cgroup_path: (!is_node).then(|| format!("kubepods.slice/pod{number}/c")),
+            pod_uid: (!is_node).then(|| format!("uid-{number}")),
+            container_id: (!is_node).then(|| format!("c-{number}")),
+            cpus: is_node.then_some(4),
+            cpu_ns: Some(1 << 34),
+            cpu_user_ns: Some(number),
+            cpu_system_ns: of_node,
+            cpu_softirq_ns: of_node,
+            cpu_steal_ns: of_node,
+            cpu_throttled_ns: of_group,
+            memory_bytes: Some((1 << 33) + number),
+            memory_working_set_bytes: of_group.map(|bytes| bytes << 20),
+            memory_limit_bytes: of_node,
+            cpu_some_pressure_us: of_group,
+            memory_some_pressure_us: of_node,
+            memory_full_pressure_us: of_node,
+            io_some_pressure_us: of_group,
+        }
+    }
+
+    fn sample(&self, number: i64) -> ProfileRow {
+        let in_kernel = number == 0;
+        ProfileRow {
+            interval_start_us: self.start_us,
+            interval_end_us: self.end_us(),
+            node: self.node.to_owned(),
+            boot_id: self.boot_id(),
+            event: ProfileEvent::CpuClock,
+            frequency_hz: 99,
+            mode: [ProfileMode::Kernel, ProfileMode::User, ProfileMode::Idle][number as usize],
+            cgroup_id: (number < 2).then_some(number),
+            cgroup_path: None,
+            pod_uid: (number == 1).then(|| "uid-1".to_owned()),
+            container_id: None,
+            command: format!("command-{number}"),
+            stack: if in_kernel {
+                "net_rx_action;ip_rcv;bpf_prog_ab12_größe".to_owned()
+            } else {
+                String::new()
+            },
+            samples: 3 + number + self.number,
         }
     }
 

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use trace_schema::Record;
+use trace_schema::cpu::{CpuRow, CpuScope, CycleSource};
 use trace_schema::file;
 use trace_schema::flows::{Direction, FlowRow};
 use trace_schema::http::{HttpRow, HttpVersion};
 use trace_schema::ledger::{LedgerRow, Vantage};
 use trace_schema::objects::{ObjectEvent, ObjectRow};
+use trace_schema::profile::{ProfileEvent, ProfileMode, ProfileRow};
+use trace_schema::resources::{ResourceRow, ResourceScope};
 use trace_schema::snat::{Method, SnatRow};
 
 use super::Totals;
@@ -18,16 +21,137 @@ pub fn totals(dataset: &Path) -> BTreeMap<String, Totals> {
     super::tables(dataset)
         .map(|table| {
             let totals = match table {
+                "cpu" => cpu(dataset),
                 "flows" => flows(dataset),
                 "http" => http(dataset),
                 "ledger" => ledger(dataset),
                 "objects" => objects(dataset),
+                "profile" => profile(dataset),
+                "resources" => resources(dataset),
                 "snat" => snat(dataset),
                 other => panic!("nobody knows what the table {other} holds"),
             };
             (table.to_owned(), totals)
         })
         .collect()
+}
+
+fn cpu(dataset: &Path) -> Totals {
+    let table = Table::<CpuRow>::read(dataset);
+    let of_scope =
+        |scope: CpuScope| table.sum_of_some(|row| (row.scope == scope).then_some(row.cpu_ns));
+    let mut totals = table.partitions();
+    totals.extend(named([
+        ("kernels", table.distinct(|row| row.boot_id.clone())),
+        (
+            "cgroup_paths",
+            table.distinct_of_some(|row| row.cgroup_path.clone()),
+        ),
+        ("cpu_ns", table.sum(|row| row.cpu_ns)),
+        ("cgroup_cpu_ns", of_scope(CpuScope::Cgroup)),
+        ("softirq_cpu_ns", of_scope(CpuScope::Softirq)),
+        ("idle_cpu_ns", of_scope(CpuScope::Idle)),
+        (
+            "net_rx_cpu_ns",
+            table
+                .sum_of_some(|row| (row.vector.as_deref() == Some("net_rx")).then_some(row.cpu_ns)),
+        ),
+        ("events", table.sum(|row| row.events)),
+        ("with_cycles", table.count(|row| row.cycles.is_some())),
+        ("cycles", table.sum_of_some(|row| row.cycles)),
+        (
+            "reference_rows",
+            table.count(|row| row.cycle_source == CycleSource::Reference),
+        ),
+        ("of_pods", table.count(|row| row.pod_uid.is_some())),
+        ("cgroup_ids", table.sum_of_some(|row| row.cgroup_id)),
+        (
+            "commands",
+            table.distinct_of_some(|row| row.command.clone()),
+        ),
+        (
+            "interval_start_us",
+            table.rows.iter().map(|row| row.interval_start_us).min(),
+        ),
+        (
+            "interval_end_us",
+            table.rows.iter().map(|row| row.interval_end_us).max(),
+        ),
+    ]));
+    totals
+}
+
+fn resources(dataset: &Path) -> Totals {
+    let table = Table::<ResourceRow>::read(dataset);
+    let of_scope = |scope: ResourceScope| table.count(|row| row.scope == scope);
+    let working_sets = table.rows.iter();
+    let working_sets = working_sets.filter_map(|row| row.memory_working_set_bytes);
+    let mut totals = table.partitions();
+    totals.extend(named([
+        ("node_rows", of_scope(ResourceScope::Node)),
+        ("container_rows", of_scope(ResourceScope::Container)),
+        ("pods", table.distinct_of_some(|row| row.pod_uid.clone())),
+        ("cpus", table.sum_of_some(|row| row.cpus.map(i64::from))),
+        ("cpu_ns", table.sum_of_some(|row| row.cpu_ns)),
+        ("cpu_user_ns", table.sum_of_some(|row| row.cpu_user_ns)),
+        ("cpu_system_ns", table.sum_of_some(|row| row.cpu_system_ns)),
+        (
+            "cpu_softirq_ns",
+            table.sum_of_some(|row| row.cpu_softirq_ns),
+        ),
+        ("cpu_steal_ns", table.sum_of_some(|row| row.cpu_steal_ns)),
+        (
+            "cpu_throttled_ns",
+            table.sum_of_some(|row| row.cpu_throttled_ns),
+        ),
+        ("memory_bytes", table.sum_of_some(|row| row.memory_bytes)),
+        ("highest_working_set_bytes", working_sets.max()),
+        (
+            "with_limit",
+            table.count(|row| row.memory_limit_bytes.is_some()),
+        ),
+        (
+            "cpu_some_pressure_us",
+            table.sum_of_some(|row| row.cpu_some_pressure_us),
+        ),
+        (
+            "memory_some_pressure_us",
+            table.sum_of_some(|row| row.memory_some_pressure_us),
+        ),
+        (
+            "memory_full_pressure_us",
+            table.sum_of_some(|row| row.memory_full_pressure_us),
+        ),
+        (
+            "io_some_pressure_us",
+            table.sum_of_some(|row| row.io_some_pressure_us),
+        ),
+    ]));
+    totals
+}
+
+fn profile(dataset: &Path) -> Totals {
+    let table = Table::<ProfileRow>::read(dataset);
+    let of_mode =
+        |mode: ProfileMode| table.sum_of_some(|row| (row.mode == mode).then_some(row.samples));
+    let frequencies = table.rows.iter().map(|row| i64::from(row.frequency_hz));
+    let mut totals = table.partitions();
+    totals.extend(named([
+        ("samples", table.sum(|row| row.samples)),
+        ("kernel_samples", of_mode(ProfileMode::Kernel)),
+        ("idle_samples", of_mode(ProfileMode::Idle)),
+        (
+            "clock_rows",
+            table.count(|row| row.event == ProfileEvent::CpuClock),
+        ),
+        ("frequency_hz", frequencies.max()),
+        ("commands", table.distinct(|row| row.command.clone())),
+        ("stacks", table.distinct(|row| row.stack.clone())),
+        ("stack_bytes", table.sum(|row| row.stack.len() as i64)),
+        ("with_cgroup", table.count(|row| row.cgroup_id.is_some())),
+        ("of_pods", table.count(|row| row.pod_uid.is_some())),
+    ]));
+    totals
 }
 
 fn flows(dataset: &Path) -> Totals {
@@ -238,6 +362,16 @@ impl<R: Record> Table<R> {
 
     fn distinct(&self, key: impl Fn(&R) -> String) -> Option<i64> {
         Some(self.rows.iter().map(key).collect::<BTreeSet<_>>().len() as i64)
+    }
+
+    fn distinct_of_some(&self, key: impl Fn(&R) -> Option<String>) -> Option<i64> {
+        Some(
+            self.rows
+                .iter()
+                .filter_map(key)
+                .collect::<BTreeSet<_>>()
+                .len() as i64,
+        )
     }
 
     /// The sums of each row's list, where it is not empty, added up.
