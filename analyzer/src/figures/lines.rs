@@ -252,7 +252,7 @@ fn widened((low, high): (f64, f64), division: Division, few: bool) -> (f64, f64)
 
 /// The values of the horizontal axis, where they are few and repeat.
 fn few_values(plot: &LinePlot) -> Option<Vec<f64>> {
-    let is_continuous = |series: &Series| matches!(series.look, Look::Thread | Look::Theory);
+    let is_continuous = |series: &Series| series.look == Look::Thread;
     if plot.series.iter().any(is_continuous) {
         return None;
     }

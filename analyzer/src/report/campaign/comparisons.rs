@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::table::{Cell, Table};
-use super::{Comparisons, Source};
+use super::{Comparisons, MetricComparisons, Source};
 use crate::compare::{CompareReport, Comparison, Figures, MetricReport};
 use crate::figures::Unit;
 
@@ -21,16 +21,30 @@ pub(super) fn section(compared: &Result<CompareReport, String>) -> Comparisons {
     let mut inputs = BTreeSet::new();
     let mut section = Comparisons::default();
     for campaign in &report.campaigns {
+        let mut too_few = Vec::new();
         for metric in &campaign.metrics {
             let files = metric.origins.iter().flat_map(|origin| &origin.files);
             inputs.extend(files.filter_map(|file| file.split('/').next().map(str::to_owned)));
-            let sentences = metric.comparisons.iter();
-            section
-                .sentences
-                .extend(sentences.map(|one| one.sentence.clone()));
-            if !metric.comparisons.is_empty() {
-                section.tables.push(table(metric));
+            // Cases of another tool's runs do not have the metric at all.
+            let measured = metric.comparisons.iter();
+            let measured = measured.filter(|one| one.n.0 > 0 && one.n.1 > 0);
+            let measured: Vec<&Comparison> = measured.collect();
+            if !measured.is_empty() && measured.iter().all(|one| one.n.0.min(one.n.1) < 2) {
+                // Single runs do not even tell how many are needed: sentences and empty rows for each
+                // pair would bury the figures.
+                too_few.push(metric.metric.words());
+            } else if !measured.is_empty() {
+                section.metrics.push(MetricComparisons {
+                    sentences: measured.iter().map(|one| one.sentence.clone()).collect(),
+                    table: table(metric, &measured),
+                });
             }
+        }
+        if !too_few.is_empty() {
+            section.notes.push(format!(
+                "Too few runs a case to compare: {}. Each case needs three.",
+                too_few.join(", ")
+            ));
         }
         section.notes.extend(campaign.notes.iter().cloned());
         section.notes.push(format!(
@@ -38,10 +52,17 @@ pub(super) fn section(compared: &Result<CompareReport, String>) -> Comparisons {
             campaign.family.tests, campaign.family.what
         ));
     }
-    if section.sentences.is_empty() {
+    if section.metrics.is_empty() {
+        let too_few = section
+            .notes
+            .iter()
+            .find(|note| note.starts_with("Too few"));
+        let reason = too_few.map_or(
+            "There are no two cases to compare: a campaign has two or more.",
+            String::as_str,
+        );
+        section.absent_because = Some(reason.to_owned());
         section.notes.clear();
-        section.absent_because =
-            Some("There are no two cases to compare: a campaign has two or more.".to_owned());
         return section;
     }
     section.source = Some(Source {
@@ -51,7 +72,7 @@ pub(super) fn section(compared: &Result<CompareReport, String>) -> Comparisons {
     section
 }
 
-fn table(metric: &MetricReport) -> Table {
+fn table(metric: &MetricReport, measured: &[&Comparison]) -> Table {
     let unit = Some(metric.unit.into());
     let ratio = Some(Unit::Ratio);
     let mut table = Table::new(
@@ -70,7 +91,7 @@ fn table(metric: &MetricReport) -> Table {
             ("Hedges g", ratio),
         ],
     );
-    table.rows = metric.comparisons.iter().map(row).collect();
+    table.rows = measured.iter().map(|one| row(one)).collect();
     table
 }
 

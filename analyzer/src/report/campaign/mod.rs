@@ -58,19 +58,26 @@ pub struct Document {
     pub inputs: Vec<InputGroup>,
 }
 
-/// How cases compare, in words.
+/// How cases compare.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Comparisons {
-    /// One for each comparison.
-    pub sentences: Vec<String>,
+    /// By metric.
+    pub metrics: Vec<MetricComparisons>,
     /// Why there are none.
     pub absent_because: Option<String>,
-    /// Their numbers, by metric.
-    pub tables: Vec<Table>,
     /// What a reader should know.
     pub notes: Vec<String>,
     /// Where they are from.
     pub source: Option<Source>,
+}
+
+/// How cases compare by one metric.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MetricComparisons {
+    /// One for each pair of cases.
+    pub sentences: Vec<String>,
+    /// Their numbers; its title is the metric's name.
+    pub table: Table,
 }
 
 /// A figure with the table of its numbers.

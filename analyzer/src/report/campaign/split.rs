@@ -226,7 +226,7 @@ pub(super) fn distance(measurements: &Measurements) -> Figure {
     let mut figure = Figure::new(
         "distance",
         "Distance to the reference",
-        "Total variation ½ Σ |share − reference|. It shrinks as responses grow in number, for a perfect splitter too: the dashed mark is what independent requests with the reference's shares show on average with as many responses. Distance ÷ expected distance is near 1 for a perfect splitter, whatever the number.",
+        "Total variation ½ Σ |share − reference|. It shrinks as responses grow in number, for a perfect splitter too: the dashed mark is what independent requests with the reference's shares show on average with as many responses. Distance ÷ expected distance is near 1 for a perfect splitter, whatever the number. On a logarithmic axis an interval that reaches the lower edge goes on to 0 or below.",
     );
     let by_case = categories(measurements);
     let of_users = users::categories(measurements);
@@ -375,7 +375,7 @@ fn distance_to_users(
         .series
         .iter()
         .flat_map(|series| &series.points)
-        .all(|point| point.y > 0.0 && point.interval.is_none_or(|interval| interval.low > 0.0));
+        .all(|point| point.y > 0.0);
     if !is_positive {
         plot.y = Axis::linear("distance to the reference", Unit::Share).from_zero();
     }

@@ -28,6 +28,9 @@ pub(super) fn categories(measurements: &Measurements) -> Vec<Category<'_>> {
         category.runs.retain(|run| users(run).is_some());
     }
     categories.retain(|category| !category.runs.is_empty());
+    for (style, category) in categories.iter_mut().enumerate() {
+        category.style = style;
+    }
     categories
 }
 

@@ -77,10 +77,11 @@ pub(super) fn comparisons(comparisons: &Comparisons, inputs: &[InputGroup]) -> M
         section id="comparisons" {
             h2 { "Comparisons" }
             @if let Some(reason) = &comparisons.absent_because { p { (prose(reason)) } }
-            @if !comparisons.sentences.is_empty() {
-                ul { @for sentence in &comparisons.sentences { li { (prose(sentence)) } } }
+            @for metric in &comparisons.metrics {
+                h3 { (metric.table.title) }
+                ul { @for sentence in &metric.sentences { li { (prose(sentence)) } } }
+                (table(&metric.table))
             }
-            @for numbers in &comparisons.tables { (table(numbers)) }
             @if !comparisons.notes.is_empty() {
                 ul { @for note in &comparisons.notes { li { (prose(note)) } } }
             }
