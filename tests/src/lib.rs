@@ -3,6 +3,8 @@
 //! A missing prerequisite is a failure that names the command which brings it; no test turns into
 //! a pass because something is not there.
 
+pub mod api_server;
+
 use std::path::{Path, PathBuf};
 
 /// The workspace's root folder.

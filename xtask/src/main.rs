@@ -3,6 +3,7 @@
 //! One file a task, each with its own `Options` and `run`. The exit code is the task's own: `demo`
 //! ends as `weighbridge` did, the others with 0 or 1; 2 says that a task could not be run at all.
 
+mod api_server;
 mod bench;
 mod build_ebpf;
 mod campaign;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(options),
         Task::Tidy(options) => tidy::run(options),
         Task::Bench(options) => bench::run(options),
+        Task::ApiServer(options) => api_server::run(options),
         Task::BuildEbpf(options) => build_ebpf::run(options),
     };
     outcome.unwrap_or_else(|error| {
@@ -59,6 +61,8 @@ enum Task {
     Lab(lab::Options),
     /// Measure what the probe costs.
     Bench(bench::Options),
+    /// Build a kube-apiserver and its etcd for tests, once, and print where they are.
+    ApiServer(api_server::Options),
     /// Build the eBPF objects, print what each program costs, and install the probe's object.
     BuildEbpf(build_ebpf::Options),
     /// Check the repository's own rules: dependency edges, file sizes, forbidden words.
