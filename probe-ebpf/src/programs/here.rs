@@ -6,7 +6,7 @@
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_probe_read_kernel};
 use probe_abi::{loss::reason, wire::Fingerprint};
-use probe_ebpf::{fingerprint::fingerprint, packet::Headers};
+use probe_ebpf::packet::{ETHERNET_LENGTH, Headers};
 
 use super::{
     account::generation,
@@ -14,6 +14,7 @@ use super::{
     look::{Departing, look},
     loss::lose_pairing,
     maps::{CONTROL, REQUEST},
+    pairing::take_print,
 };
 
 /// A packet at an uplink's egress.
@@ -23,7 +24,7 @@ struct Leaving(Buffer);
 impl Departing for Leaving {
     #[inline(always)]
     fn print(self, headers: &Headers, out: &mut Fingerprint) -> u32 {
-        print_packet(self.0.skb, self.0.linear_length(), headers, out)
+        u32::from(take_print(self.0.skb, self.0.linear_length(), headers, out) == 0)
     }
 
     #[inline(always)]
@@ -55,8 +56,31 @@ pub fn pairs_here() -> bool {
 }
 
 /// Looks at one packet. Not zero when no more of its flow's are needed in this generation.
-#[inline(never)]
+#[inline(always)]
 pub fn look_here<const LINK: usize>(skb: *mut __sk_buff, ifindex: u32) -> u32 {
+    if LINK == 0 {
+        look_from_ip(skb, ifindex)
+    } else {
+        look_from_link(skb, ifindex)
+    }
+}
+
+/// Global, so that the verifier looks at it once by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn look_from_ip(skb: *mut __sk_buff, ifindex: u32) -> u32 {
+    look_from::<0>(skb, ifindex)
+}
+
+/// See [`look_from_ip`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn look_from_link(skb: *mut __sk_buff, ifindex: u32) -> u32 {
+    look_from::<{ ETHERNET_LENGTH as usize }>(skb, ifindex)
+}
+
+#[inline(always)]
+fn look_from<const LINK: usize>(skb: *mut __sk_buff, ifindex: u32) -> u32 {
     let mut headers = Headers::default();
     match parse_headers::<LINK>(skb, &mut headers) {
         PARSED if !is_tunnel(&headers) => {
@@ -68,14 +92,4 @@ pub fn look_here<const LINK: usize>(skb: *mut __sk_buff, ifindex: u32) -> u32 {
         }
         _ => 1,
     }
-}
-
-#[inline(never)]
-fn print_packet(
-    skb: *mut __sk_buff,
-    linear_length: u32,
-    headers: &Headers,
-    out: &mut Fingerprint,
-) -> u32 {
-    u32::from(!fingerprint(&Buffer { skb }, headers, linear_length, out))
 }

@@ -146,7 +146,7 @@ fn read<const EGRESS: bool, K: Connected>(
             if EGRESS {
                 return SETTLED;
             }
-            if begins_with_request(skb, payload) == 0 {
+            if http_begins(skb, payload) == 0 {
                 return if buffers < PATIENCE { OPEN } else { SETTLED };
             }
             take_up(key, id);
@@ -166,8 +166,10 @@ fn read<const EGRESS: bool, K: Connected>(
     OPEN
 }
 
+/// Whether the payload begins as a request does. Global, see [`http_run_ingress`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn begins_with_request(skb: *mut __sk_buff, payload: u32) -> u32 {
+extern "C" fn http_begins(skb: *mut __sk_buff, payload: u32) -> u32 {
     let buffer = Buffer { skb };
     u32::from(http::is_request(&buffer, payload, buffer.length()))
 }
@@ -225,7 +227,11 @@ fn follow<const EGRESS: bool>(
     // breaks that, counts may be off and memory is not.
     let connection = unsafe { &mut *connection };
     connection.last_jiffies = jiffies();
-    let entry = enter::<EGRESS>(skb, connection, payload, seq);
+    let entry = if EGRESS {
+        http_enter_egress(skb, connection, payload, seq)
+    } else {
+        http_enter_ingress(skb, connection, payload, seq)
+    };
     if entry == Entry::Lost as u32 {
         lose_event(hook::POD_EGRESS, reason::HTTP_UNPARSED, generation());
     }
@@ -253,16 +259,45 @@ fn follow<const EGRESS: bool>(
     Outcome::Done as u32
 }
 
-/// Out of line, so that its stack is free again.
+/// Takes up a segment. Global, see [`http_run_ingress`].
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn http_enter_ingress(
+    skb: *mut __sk_buff,
+    connection: *mut Connection,
+    payload: u32,
+    seq: u32,
+) -> u32 {
+    enter::<false>(skb, connection, payload, seq)
+}
+
+/// See [`http_enter_ingress`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn http_enter_egress(
+    skb: *mut __sk_buff,
+    connection: *mut Connection,
+    payload: u32,
+    seq: u32,
+) -> u32 {
+    enter::<true>(skb, connection, payload, seq)
+}
+
+#[inline(always)]
 fn enter<const EGRESS: bool>(
     skb: *mut __sk_buff,
-    connection: &mut Connection,
+    connection: *mut Connection,
     payload: u32,
     seq: u32,
 ) -> u32 {
     let buffer = Buffer { skb };
-    http::enter::<EGRESS>(connection, &buffer, seq, payload, buffer.length()) as u32
+    // SAFETY: the pointer is null or leads to a live map value.
+    match unsafe { connection.as_mut() } {
+        Some(connection) => {
+            http::enter::<EGRESS>(connection, &buffer, seq, payload, buffer.length()) as u32
+        }
+        None => Entry::Old as u32,
+    }
 }
 
 /// Steps in a row. Global, as its like below, so that the verifier looks at it once by itself and

@@ -56,6 +56,8 @@ pub struct Request {
     pub ifindex: u32,
     /// Which of the keys below is the flow's: 4 or 6, or 0 where none is to be told.
     pub family: u32,
+    /// Where the wire hook puts an address down to take it up again as a number.
+    pub address: u64,
     /// The flow as the uplink counts it.
     pub key4: FlowKey4,
     /// The same in IPv6.

@@ -28,14 +28,21 @@ pub fn remember<const LINK: usize>(skb: *mut __sk_buff, generation: u32) -> u32 
     store(&print, &headers, generation)
 }
 
-/// Out of line, like the parser, so that their stacks never stand on one another.
+/// Takes a packet's fingerprint; 0 where it has none. Global, like the parser, so that the verifier
+/// looks at it once.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn take_print(
+pub extern "C" fn take_print(
     skb: *mut __sk_buff,
     linear_length: u32,
-    headers: &Headers,
-    print: &mut Fingerprint,
+    headers: *const Headers,
+    print: *mut Fingerprint,
 ) -> u32 {
+    // SAFETY: the pointers are null or lead to the caller's stack.
+    let (Some(headers), Some(print)) = (unsafe { headers.as_ref() }, unsafe { print.as_mut() })
+    else {
+        return 0;
+    };
     u32::from(fingerprint(&Buffer { skb }, headers, linear_length, print))
 }
 

@@ -58,8 +58,8 @@ pub fn ask_once(skb: *mut __sk_buff, ifindex: u32) {
 
 /// The request that this CPU's last packet at an uplink made.
 #[inline(always)]
-pub fn last() -> Option<*const Request> {
-    REQUEST.get_ptr(0)
+pub fn last() -> Option<*mut Request> {
+    REQUEST.get_ptr_mut(0)
 }
 
 /// Tells the flow that the wire needs no more of its packets.

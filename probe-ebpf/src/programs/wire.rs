@@ -23,7 +23,7 @@ use super::{
     buffer::{NON_IP, PARSED, UNPARSED, is_tunnel},
     look::{Departing, look},
     loss::lose_pairing,
-    maps::parameter,
+    maps::{Request, parameter},
     request::{answer, last},
 };
 
@@ -64,7 +64,8 @@ struct Queued {
 impl Departing for Queued {
     #[inline(always)]
     fn print(self, headers: &Headers, out: &mut Fingerprint) -> u32 {
-        print_packet(self.packet.start, self.packet.linear, headers, out)
+        let start = self.packet.start as u64;
+        u32::from(wire_print(start, self.packet.linear, headers, out) == 0)
     }
 
     #[inline(always)]
@@ -98,7 +99,8 @@ pub fn wire(ctx: BtfTracePointContext) -> i32 {
         let data: u64 = field(skb.0, parameter!(SKB_DATA));
         let length: u32 = field(skb.0, parameter!(SKB_LEN));
         let outside: u32 = field(skb.0, parameter!(SKB_DATA_LEN));
-        let start = head + u64::from(network);
+        let start = number(request, head) + u64::from(network);
+        let data = number(request, data);
         let packet = Packet {
             start: start as *const u8,
             linear: (data + u64::from(length - outside)).wrapping_sub(start) as u32,
@@ -117,6 +119,22 @@ pub fn wire(ctx: BtfTracePointContext) -> i32 {
         }
     }
     0
+}
+
+/// An address as a number. The verifier knows what was read from a kernel structure as a pointer,
+/// with which no 32-bit arithmetic is allowed and which no global function takes; what comes back
+/// from a map is a number.
+///
+/// # Safety
+///
+/// The request must be this CPU's.
+#[inline(always)]
+unsafe fn number(request: *mut Request, address: u64) -> u64 {
+    // SAFETY: the caller vouches for the request.
+    unsafe {
+        core::ptr::write_volatile(&raw mut (*request).address, address);
+        core::ptr::read_volatile(&raw const (*request).address)
+    }
 }
 
 /// Reads a field of a kernel structure.
@@ -175,11 +193,19 @@ fn read_headers(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
         }
         return PARSED;
     }
-    parse_packet(start, linear, headers)
+    wire_parse(start as u64, linear, headers)
 }
 
+/// Global, as its like below, so that the verifier looks at it once by itself. An address in the
+/// kernel is a number to it.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn parse_packet(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
+extern "C" fn wire_parse(start: u64, linear: u32, headers: *mut Headers) -> u32 {
+    let start = start as *const u8;
+    // SAFETY: the pointer is null or leads to the caller's stack.
+    let Some(headers) = (unsafe { headers.as_mut() }) else {
+        return UNPARSED;
+    };
     match parse(&Packet { start, linear }, 0, headers) {
         Ok(()) => PARSED,
         Err(Refused::NonIp) => NON_IP,
@@ -187,8 +213,19 @@ fn parse_packet(start: *const u8, linear: u32, headers: &mut Headers) -> u32 {
     }
 }
 
+/// Takes a packet's fingerprint; 0 where it has none. See [`wire_parse`].
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn print_packet(start: *const u8, linear: u32, headers: &Headers, out: &mut Fingerprint) -> u32 {
-    let found = fingerprint(&Packet { start, linear }, headers, linear, out);
-    u32::from(!found)
+extern "C" fn wire_print(
+    start: u64,
+    linear: u32,
+    headers: *const Headers,
+    out: *mut Fingerprint,
+) -> u32 {
+    let start = start as *const u8;
+    // SAFETY: as there.
+    let (Some(headers), Some(out)) = (unsafe { headers.as_ref() }, unsafe { out.as_mut() }) else {
+        return 0;
+    };
+    u32::from(fingerprint(&Packet { start, linear }, headers, linear, out))
 }

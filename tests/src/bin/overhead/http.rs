@@ -3,7 +3,8 @@
 //! k6 takes a while to start and its users' first requests open connections, so a run is measured
 //! in the middle of k6's: nginx says before and after how many requests it answered. k6 spends more
 //! on a request than everything else together, so that the whole machine's figure flatters; the
-//! same without k6's own time in user mode stands beside it.
+//! same without k6's own time in user mode stands beside it. Server and k6 keep to a CPU each: where
+//! they wander, what a request costs depends on where they met, more than on anything measured here.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -17,7 +18,7 @@ use anyhow::Context;
 
 use crate::bench::{Bench, Load, NEAR};
 use crate::estimate::Run;
-use crate::machine::{Running, busy_ns, in_cgroup, inside, user_ns};
+use crate::machine::{Running, busy_ns, in_cgroup, inside, on_cpu, user_ns};
 
 const CONFIGURATION: &str = include_str!("nginx.conf");
 const SCRIPT: &str = include_str!("load.js");
@@ -28,6 +29,8 @@ const SAID: &str = "k6.log";
 /// From k6's first request to the measured part.
 const WARM_UP: Duration = Duration::from_millis(700);
 const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(20);
+const SERVER_CPU: usize = 0;
+const K6_CPU: usize = 1;
 /// k6 goes on for so long after the measured part, whatever its start took.
 const MARGIN_SECONDS: u32 = 2;
 
@@ -86,6 +89,7 @@ impl Http {
         let mut server = inside(&bench.near(), "nginx");
         server.arg("-c").arg(&configuration).arg("-e").arg("stderr");
         in_cgroup(&mut server, bench.cgroup());
+        on_cpu(&mut server, SERVER_CPU);
         let server = server
             .spawn()
             .context("cannot run nginx: apt-get install nginx-light")?;
@@ -133,6 +137,7 @@ impl Http {
         let seconds = bench.seconds() + MARGIN_SECONDS;
         let mut k6 = inside(&bench.far(), &self.k6);
         in_cgroup(&mut k6, bench.others());
+        on_cpu(&mut k6, K6_CPU);
         // Without an address k6 serves no API of its own.
         k6.args(["run", "--quiet", "--no-usage-report", "--no-summary"])
             .args(["--address", ""])
