@@ -43,7 +43,7 @@ pub enum Command {
 /// Arguments of `weighbridge egress`.
 #[derive(Debug, Args)]
 pub struct EgressArgs {
-    /// Folder of the dataset.
+    /// Folder of the dataset, or its URL (s3://, az://, gs://, file://).
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
     /// Kubernetes objects as YAML or JSON files, beside those of the dataset.
@@ -85,7 +85,7 @@ pub struct EgressArgs {
 /// Arguments of `weighbridge split`.
 #[derive(Debug, Args)]
 pub struct SplitArgs {
-    /// Folder of the dataset.
+    /// Folder of the dataset, or its URL (s3://, az://, gs://, file://).
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
     /// Kubernetes objects as YAML or JSON files, beside those of the dataset.
@@ -144,7 +144,7 @@ pub enum SplitReference {
 /// Arguments of `weighbridge cost`.
 #[derive(Debug, Args)]
 pub struct CostArgs {
-    /// Folder of the dataset.
+    /// Folder of the dataset, or its URL (s3://, az://, gs://, file://).
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
     /// Kubernetes objects as YAML or JSON files, beside those of the dataset.
@@ -173,7 +173,7 @@ pub struct CostArgs {
 /// Arguments of `weighbridge report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Folder of the dataset or campaign.
+    /// Folder of the dataset or campaign, or its URL (s3://, az://, gs://, file://).
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
     /// Where to write; standard output unless given.
@@ -190,7 +190,7 @@ pub struct ReportArgs {
 /// Arguments of `weighbridge inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// Folder of the dataset.
+    /// Folder of the dataset, or its URL (s3://, az://, gs://, file://).
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
     /// How to print.

@@ -1,17 +1,17 @@
 //! The arguments of `weighbridge compare`.
 
 use std::path::PathBuf;
+use std::str::FromStr as _;
 
 use clap::Args;
 
 use super::InspectFormat;
 use crate::compare::MetricChoice;
-use crate::measurements::{Metric, Quantity};
 
 /// Arguments of `weighbridge compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Folder of the dataset.
+    /// Folder of the dataset or campaign, or its URL (s3://, az://, gs://, file://).
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
     /// Kubernetes objects as YAML or JSON files, beside those of the dataset.
@@ -24,8 +24,8 @@ pub struct CompareArgs {
     #[arg(long, value_name = "CASE")]
     pub baseline: Option<String>,
     /// Only this metric, such as goodput, cpu_percent[worker] or split_share[*]; may be given several
-    /// times. All that are given are one family of tests.
-    #[arg(long = "metric", value_name = "METRIC", value_parser = read_metric)]
+    /// times. All that are given are one family of tests, whatever the campaign declared.
+    #[arg(long = "metric", value_name = "METRIC", value_parser = MetricChoice::from_str)]
     pub metrics: Vec<MetricChoice>,
     /// Only this case; may be given several times.
     #[arg(long = "case", value_name = "CASE")]
@@ -33,7 +33,8 @@ pub struct CompareArgs {
     /// Up to which difference, in percent of the second case's mean, two cases count as equivalent.
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = read_percent)]
     pub margin: f64,
-    /// Probability of saying any false difference in a campaign.
+    /// Probability of saying any false difference in a family of tests: those of the metrics that the
+    /// campaign declared primary, and all others.
     #[arg(long, value_name = "P", default_value = "0.05", value_parser = read_alpha)]
     pub alpha: f64,
     /// Samples of Prometheus or node_exporter for all runs (query_range JSON, CSV, exposition text);
@@ -46,19 +47,6 @@ pub struct CompareArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t = InspectFormat::Table)]
     pub format: InspectFormat,
-}
-
-fn read_metric(text: &str) -> Result<MetricChoice, String> {
-    if let Some(name) = text.strip_suffix("[*]") {
-        let quantity = Quantity::all().find(|quantity| quantity.name() == name);
-        if let Some(quantity) = quantity {
-            return Ok(MetricChoice::EveryPart(quantity));
-        }
-    }
-    let metric = text.parse::<Metric>();
-    metric
-        .map(MetricChoice::One)
-        .map_err(|error| error.to_string())
 }
 
 fn read_percent(text: &str) -> Result<f64, String> {

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use trace_schema::flows::FlowRow;
 use trace_schema::ledger::LedgerRow;
+use trace_schema::manifest::RunOutcome;
 use trace_schema::objects::ObjectRow;
 use trace_schema::snat::SnatRow;
 
@@ -32,6 +33,9 @@ const POLICY_KINDS: [&str; 4] = [
     "StaticGatewayConfiguration",
 ];
 
+/// Failed runs that the line about them names.
+const NAMED_RUNS: usize = 5;
+
 /// Why there is no verdict.
 pub(super) const NOTHING_JUDGED: &str = "no egress connection matches: nothing was judged";
 
@@ -48,7 +52,10 @@ pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
         pods: args.pods.clone(),
         policies: args.policies.clone(),
         grace_us: i64::try_from(args.grace.as_micros()).unwrap_or(i64::MAX),
-        runs: runs.iter().map(|run| window(run)).collect(),
+        runs: match args.runs.is_empty() {
+            true => all_runs.iter().map(window).collect(),
+            false => runs.iter().map(|run| window(run)).collect(),
+        },
         peers: args.peers.as_deref().map(peer_log).transpose()?,
         list_connections: args.connections,
     };
@@ -145,7 +152,8 @@ fn add_lints(report: &mut EgressReport, cluster: &Objects<'_>) {
     report.anomalies.extend(lints);
 }
 
-/// The runs that were asked for, or all.
+/// The runs that were asked for; else all that were completed, and a line names those that were not:
+/// what a failed run's tool left behind says nothing.
 pub(super) fn chosen_runs<'a>(runs: &'a [Run], ids: &[String]) -> anyhow::Result<Vec<&'a Run>> {
     if let Some(id) = ids
         .iter()
@@ -159,10 +167,37 @@ pub(super) fn chosen_runs<'a>(runs: &'a [Run], ids: &[String]) -> anyhow::Result
         };
         bail!("--run {id}: the dataset has {known}");
     }
-    Ok(runs
-        .iter()
-        .filter(|run| ids.is_empty() || ids.contains(&run.manifest.id))
-        .collect())
+    if !ids.is_empty() {
+        let asked = runs.iter().filter(|run| ids.contains(&run.manifest.id));
+        return Ok(asked.collect());
+    }
+    let is_completed = |run: &&Run| run.manifest.outcome == RunOutcome::Completed;
+    let (completed, failed): (Vec<&Run>, Vec<&Run>) = runs.iter().partition(is_completed);
+    if !failed.is_empty() {
+        eprintln!("weighbridge: {}", left_out(&failed));
+    }
+    Ok(completed)
+}
+
+/// One line, however many there are.
+fn left_out(failed: &[&Run]) -> String {
+    let names: Vec<&str> = failed.iter().map(|run| run.manifest.id.as_str()).collect();
+    match names.as_slice() {
+        [only] => format!("the failed run {only} is left out; --run {only} reads it"),
+        [first, ..] => format!(
+            "{} failed runs are left out: {}; --run {first} reads one",
+            names.len(),
+            shortened(&names)
+        ),
+        [] => String::new(),
+    }
+}
+
+fn shortened(names: &[&str]) -> String {
+    match names.get(..NAMED_RUNS) {
+        Some(some) if names.len() > NAMED_RUNS => format!("{}, …", some.join(", ")),
+        _ => names.join(", "),
+    }
 }
 
 pub(super) fn window(run: &Run) -> Window {

@@ -4,8 +4,13 @@
 //! findings become the exit code.
 
 use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::bail;
 
 use crate::cli::{Cli, Command};
+use crate::input::manifest::{Run, read_runs};
+use crate::input::traces::Dataset;
 
 mod compare;
 mod cost;
@@ -32,6 +37,24 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
     }
+}
+
+/// A dataset of which load runs alone are enough, with its runs.
+fn with_runs(root: &Path) -> anyhow::Result<(Dataset, Vec<Run>)> {
+    let dataset = Dataset::open_for_runs(root)?;
+    let runs = read_runs(&dataset.runs_dir())?;
+    if runs.is_empty() && dataset.tables().next().is_none() {
+        bail!(
+            "no dataset in {}: neither a table nor a run below runs/",
+            root.display()
+        );
+    }
+    Ok((dataset, runs))
+}
+
+/// The dataset where it has tables.
+fn tables_of(dataset: &Dataset) -> Option<&Dataset> {
+    dataset.tables().next().map(|_| dataset)
 }
 
 /// Prints a whole report. A reader that closed the pipe has seen what it wanted.

@@ -23,8 +23,9 @@ use crate::compare::{Options as CompareOptions, compare};
 use crate::cost::{CostReport, RunScope};
 use crate::input::cost::{read_cost, recorded, scope_of};
 use crate::input::inspection::read_books;
-use crate::input::manifest::{Run, read_runs};
-use crate::input::traces::{Dataset, DatasetError, Filter};
+use crate::input::manifest::Run;
+use crate::input::plan::read_declaration;
+use crate::input::traces::{Dataset, Filter};
 use crate::measurements::{Measurements, Sources};
 use crate::objects::History;
 use crate::policy::EngineOptions;
@@ -37,14 +38,8 @@ use crate::verdict::{EgressReport, Options as EgressOptions};
 
 /// Runs the command.
 pub fn run(args: &ReportArgs) -> anyhow::Result<u8> {
-    let runs_dir = args.dataset.join("runs");
-    let runs = read_runs(&runs_dir)?;
-    let dataset = match Dataset::open(&args.dataset) {
-        Ok(dataset) => Some(dataset),
-        Err(DatasetError::NoTables { .. }) if !runs.is_empty() => None,
-        Err(error) => return Err(error.into()),
-    };
-    let document = campaign::compose(findings(args, dataset.as_ref(), &runs)?);
+    let (dataset, runs) = super::with_runs(&args.dataset)?;
+    let document = campaign::compose(findings(args, &dataset, &runs)?);
     let text = match args.format {
         DocumentFormat::Html => html::render(&document),
         DocumentFormat::Json => json::render(&document).context("JSON")?,
@@ -57,28 +52,26 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<u8> {
     Ok(document.result.exit_code())
 }
 
-fn findings(
-    args: &ReportArgs,
-    dataset: Option<&Dataset>,
-    runs: &[Run],
-) -> anyhow::Result<Findings> {
-    let objects = match dataset {
-        Some(dataset) => egress::object_rows(dataset, args.objects.as_deref())?,
-        None => Vec::new(),
-    };
+fn findings(args: &ReportArgs, dataset: &Dataset, runs: &[Run]) -> anyhow::Result<Findings> {
+    let tables = super::tables_of(dataset);
+    let objects = egress::object_rows(dataset, args.objects.as_deref())?;
     let has_policies = egress::has_policies(&objects);
     let history = History::new(objects).context("objects")?;
     let mut notes = Vec::new();
     let measurements = Measurements::read(&Sources {
         runs,
-        dataset,
+        dataset: tables,
         history: &history,
         prometheus: &[],
     })?;
-    let compared = compare(&measurements, &CompareOptions::default());
+    let options = CompareOptions {
+        declared: read_declaration(dataset.local_root())?,
+        ..CompareOptions::default()
+    };
+    let compared = compare(&measurements, &options);
     let compared = compared.map_err(|error| error.to_string());
     let no_tables = || "the dataset has runs and no tables".to_owned();
-    let (egress, split, cost, books) = match dataset {
+    let (egress, split, cost, books) = match tables {
         None => (
             Err(no_tables()),
             Err(no_tables()),
@@ -102,7 +95,7 @@ fn findings(
         books,
         manifests: runs.iter().map(|run| run.manifest.clone()).collect(),
         notes,
-        inputs: inputs(&args.dataset, dataset, runs)?,
+        inputs: inputs(dataset, runs)?,
     })
 }
 
@@ -202,8 +195,9 @@ fn charges(
     if dataset.files(CpuRow::TABLE).is_empty() {
         return Ok(Err("the dataset has no table cpu".to_owned()));
     }
-    let mut scopes: Vec<RunScope> = runs.iter().map(scope_of).collect();
-    if scopes.is_empty() {
+    let is_completed = |run: &&Run| run.manifest.outcome == RunOutcome::Completed;
+    let mut scopes: Vec<RunScope> = runs.iter().filter(is_completed).map(scope_of).collect();
+    if runs.is_empty() {
         let Some(window) = recorded(dataset)? else {
             return Ok(Err("the table cpu has no rows".to_owned()));
         };
@@ -223,13 +217,12 @@ fn kept_books(dataset: &Dataset) -> anyhow::Result<BooksReport> {
 }
 
 /// The files that were read, hashed: those of the tables, and the runs' manifests with what they list.
-fn inputs(root: &Path, dataset: Option<&Dataset>, runs: &[Run]) -> anyhow::Result<Vec<InputGroup>> {
+fn inputs(dataset: &Dataset, runs: &[Run]) -> anyhow::Result<Vec<InputGroup>> {
     let mut groups = Vec::new();
-    for table in dataset.into_iter().flat_map(Dataset::tables) {
-        let files = dataset.map_or(&[][..], |dataset| dataset.files(table));
+    for table in dataset.tables() {
+        let files = dataset.files(table).iter();
         let files = files
-            .iter()
-            .map(|file| hashed(&file.path, file.relative.clone()));
+            .map(|file| dataset.with_file(file, |path| hashed(path, file.relative.clone()))?);
         groups.push(InputGroup::new(table, files.collect::<Result<_, _>>()?));
     }
     let mut files = Vec::new();
@@ -237,7 +230,7 @@ fn inputs(root: &Path, dataset: Option<&Dataset>, runs: &[Run]) -> anyhow::Resul
         let listed = run.manifest.files.keys().map(String::as_str);
         for name in [RunManifest::FILE_NAME].into_iter().chain(listed) {
             let path = run.folder.join(name);
-            let below = path.strip_prefix(root).unwrap_or(&path);
+            let below = path.strip_prefix(dataset.local_root()).unwrap_or(&path);
             // A failed run may lack what its tool did not come to write.
             if path.is_file() {
                 files.push(hashed(&path, below.display().to_string())?);

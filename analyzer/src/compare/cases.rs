@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{CompareError, MetricChoice, Options};
+use super::choice::{MetricChoice, whole_or_parts};
+use super::{CompareError, Options};
 use crate::measurements::{Metric, Quantity, RunMeasurements};
 
 /// Factors that set the load and not what carries it.
@@ -178,6 +179,7 @@ fn lies_between(cases: &[Case], (first, second): (usize, usize)) -> bool {
 /// The metrics by which to compare.
 pub(super) fn metrics(
     runs: &[&RunMeasurements],
+    declared: &[MetricChoice],
     options: &Options,
 ) -> Result<Vec<Metric>, CompareError> {
     let measured = runs.iter().flat_map(|run| run.measured.values());
@@ -197,47 +199,24 @@ pub(super) fn metrics(
         for quantity in Quantity::all().filter(|quantity| quantity.is_headline()) {
             chosen.extend(whole_or_parts(quantity, &known));
         }
+        for choice in declared {
+            chosen.extend(choice.among(&known));
+        }
         if chosen.is_empty() {
             chosen = known;
         }
         return Ok(chosen.into_iter().collect());
     }
     for choice in &options.metrics {
-        let (asked, found) = match choice {
-            MetricChoice::One(metric) if metric.part.is_none() => {
-                (metric.to_string(), whole_or_parts(metric.quantity, &known))
-            }
-            MetricChoice::One(metric) => {
-                let found = known.get(metric).cloned().into_iter().collect();
-                (metric.to_string(), found)
-            }
-            MetricChoice::EveryPart(quantity) => {
-                (format!("{}[*]", quantity.name()), parts(*quantity, &known))
-            }
-        };
+        let found = choice.among(&known);
         if found.is_empty() {
             let known = known.iter().map(ToString::to_string);
             return Err(CompareError::NotMeasured {
-                asked,
+                asked: choice.to_string(),
                 known: known.collect::<Vec<_>>().join(", "),
             });
         }
         chosen.extend(found);
     }
     Ok(chosen.into_iter().collect())
-}
-
-fn whole_or_parts(quantity: Quantity, known: &BTreeSet<Metric>) -> Vec<Metric> {
-    let whole = Metric::whole(quantity);
-    match known.contains(&whole) {
-        true => vec![whole],
-        false => parts(quantity, known),
-    }
-}
-
-fn parts(quantity: Quantity, known: &BTreeSet<Metric>) -> Vec<Metric> {
-    let parts = known
-        .iter()
-        .filter(|metric| metric.quantity == quantity && metric.part.is_some());
-    parts.cloned().collect()
 }

@@ -1,18 +1,12 @@
-//! Two cases set against each other by one metric, and the adjustment over all of them.
+//! Two cases set against each other by one metric.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::figures::Figures;
-use super::{CONFIDENCE, CaseSummary, FEWEST_RUNS, Family, MetricReport, Options};
-use crate::stats::holm::holm;
+use super::{CONFIDENCE, CaseSummary, FEWEST_RUNS, Options};
 use crate::stats::paired::{Paired, paired};
-use crate::stats::permutation::runs_for_level;
-use crate::stats::power::runs_needed;
-
-/// Power for which runs are planned.
-pub(super) const POWER: f64 = 0.9;
 
 /// Two cases by one metric.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,6 +42,8 @@ pub enum Refusal {
     TooFewRuns,
     /// Numbers whose squares have no sum.
     NoMoments,
+    /// Runs that did not all count the same: cycles of processors and reference cycles.
+    UnlikeUnits,
 }
 
 /// Two cases within blocks: each block's own difference.
@@ -72,13 +68,15 @@ impl Sides<'_> {
         let (first, second) = (sample(self.first, true), sample(self.second, true));
         let n = (first.len(), second.len());
         let suffices = n.0.min(n.1) >= FEWEST_RUNS;
-        let figures = suffices
+        let is_alike = self.first.unit == self.second.unit && self.first.unit.is_some();
+        let figures = (suffices && is_alike)
             .then(|| Figures::of(&first, &second, options))
             .flatten();
-        let refused = match (suffices, &figures) {
-            (false, _) => Some(Refusal::TooFewRuns),
-            (true, None) => Some(Refusal::NoMoments),
-            (true, Some(_)) => None,
+        let refused = match (suffices, is_alike, &figures) {
+            (false, ..) => Some(Refusal::TooFewRuns),
+            (true, false, _) => Some(Refusal::UnlikeUnits),
+            (true, true, None) => Some(Refusal::NoMoments),
+            (true, true, Some(_)) => None,
         };
         let flagged = self.flagged();
         let kept = (sample(self.first, false), sample(self.second, false));
@@ -135,97 +133,4 @@ fn by_block(case: &CaseSummary) -> Option<BTreeMap<u32, f64>> {
         .map(|value| Some((value.block?, value.value)));
     let blocks: Option<BTreeMap<u32, f64>> = blocks.collect();
     blocks.filter(|blocks| blocks.len() == case.values.len())
-}
-
-/// Adjusts the p-values of all metrics and pairs as one family, and plans runs at its strictest
-/// level.
-///
-/// A test all of whose runs have one value cannot reject whatever the labels, and is not counted:
-/// that depends on the pooled values alone, so that the level is kept (Tarone 1990).
-pub(super) fn adjust(reports: &mut [MetricReport], options: &Options) -> Family {
-    let mut comparisons: Vec<&mut Comparison> = reports
-        .iter_mut()
-        .flat_map(|report| &mut report.comparisons)
-        .collect();
-    let asked = comparisons.len();
-    let tested: Vec<usize> = (0..asked)
-        .filter(|&place| can_reject(comparisons[place]))
-        .collect();
-    let p_of = |figures: &Figures| figures.permutation.p_value;
-    let p_values: Vec<f64> = tested
-        .iter()
-        .filter_map(|&place| comparisons[place].figures.as_ref().map(p_of))
-        .collect();
-    let adjusted = holm(&p_values).unwrap_or_default();
-    for (rank, (&place, p_holm)) in tested.iter().zip(adjusted).enumerate() {
-        let comparison = &mut *comparisons[place];
-        if let Some(figures) = &mut comparison.figures {
-            figures.p_holm = Some(p_holm);
-        }
-        if let Some(figures) = &mut comparison.without_flagged {
-            let mut others = p_values.clone();
-            others[rank] = figures.permutation.p_value;
-            figures.p_holm = holm(&others).map(|adjusted| adjusted[rank]);
-        }
-    }
-    adjust_within_blocks(&mut comparisons);
-    let level = options.alpha / asked.max(1) as f64;
-    for report in reports.iter_mut() {
-        plan(report, level, options);
-    }
-    Family {
-        tests: tested.len(),
-        what: format!(
-            "permutation tests of {} metrics and their pairs of cases that have at least {FEWEST_RUNS} runs a case and any two runs that differ",
-            reports.len()
-        ),
-    }
-}
-
-fn can_reject(comparison: &Comparison) -> bool {
-    let figures = comparison.figures.as_ref();
-    figures.is_some_and(|figures| {
-        let difference = &figures.difference.estimate;
-        difference.standard_error > 0.0 || difference.value != 0.0
-    })
-}
-
-fn adjust_within_blocks(comparisons: &mut [&mut Comparison]) {
-    let blocks = comparisons.iter_mut();
-    let mut blocks: Vec<&mut WithinBlocks> = blocks
-        .filter_map(|comparison| comparison.within_blocks.as_mut())
-        .collect();
-    let p_values: Vec<f64> = blocks
-        .iter()
-        .map(|one| one.paired.sign_flip.p_value)
-        .collect();
-    for (one, p_holm) in blocks.iter_mut().zip(holm(&p_values).unwrap_or_default()) {
-        one.p_holm = p_holm;
-    }
-}
-
-/// How many runs a case would do, by the two cases' own scatter.
-fn plan(report: &mut MetricReport, level: f64, options: &Options) {
-    let spread = |label: &str| {
-        let case = report.cases.iter().find(|case| case.case == label)?;
-        let mean = case.mean?;
-        Some((mean.value, mean.standard_error * (case.n as f64).sqrt()))
-    };
-    for comparison in &mut report.comparisons {
-        let sides = spread(&comparison.first).zip(spread(&comparison.second));
-        let effect = sides.and_then(|((mean, deviation), (base, base_deviation))| {
-            let rms = |one: f64, other: f64| ((one * one + other * other) / 2.0).sqrt();
-            let effect = if mean > 0.0 && base > 0.0 {
-                options.margin.ln_1p() / rms(deviation / mean, base_deviation / base)
-            } else {
-                options.margin * base.abs() / rms(deviation, base_deviation)
-            };
-            (effect.is_finite() && effect > 0.0).then_some(effect)
-        });
-        let by_scatter = effect.and_then(|effect| runs_needed(effect, level, POWER));
-        let by_splits = runs_for_level(level);
-        comparison.runs_needed = by_scatter
-            .zip(by_splits)
-            .map(|(scatter, splits)| scatter.max(splits).max(FEWEST_RUNS as u64));
-    }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::family::common_unit;
 use super::{AbsentValue, CONFIDENCE, Case, CaseSummary, Options, RunValue};
 use crate::measurements::{Metric, RunMeasurements};
 use crate::stats::effect::hedges_g;
@@ -30,6 +31,8 @@ pub struct Figures {
     pub permutation: PermutationTest,
     /// Its p-value after Holm; absent where the test is not in the family.
     pub p_holm: Option<f64>,
+    /// The smallest that it could have been with these runs, by the family's smallest.
+    pub least_p_holm: Option<f64>,
     /// The exact Mann–Whitney test; absent with too many runs.
     pub mann_whitney: Option<RankTest>,
     /// Difference in pooled standard deviations; absent without scatter.
@@ -60,6 +63,7 @@ impl Figures {
             shift: hodges_lehmann_shift(first, second, CONFIDENCE),
             permutation: permutation_test(first, second, options.draws, options.seed)?,
             p_holm: None,
+            least_p_holm: None,
             mann_whitney: mann_whitney(first, second),
             hedges_g: hedges_g(first, second),
             cliffs_delta: cliffs_delta(first, second)?,
@@ -103,13 +107,26 @@ pub(super) fn summary(case: &Case, metric: &Metric, runs: &[&RunMeasurements]) -
         .map(|value| value.value)
         .collect();
     let is_flagged = kept.len() < values.len();
+    let units = with_value.iter().filter_map(|(run, _)| {
+        let measured = run.measured.get(metric)?;
+        Some(measured.unit)
+    });
+    let unit = common_unit(units);
+    // Values of several units have no mean.
+    let sample = match unit {
+        Some(_) => sample,
+        None => Vec::new(),
+    };
     CaseSummary {
         case: case.label.clone(),
-        n: sample.len(),
+        unit,
+        n: values.len(),
         mean: mean(&sample, CONFIDENCE),
         trimmed: trimmed_mean(&sample, CONFIDENCE),
         hodges_lehmann: hodges_lehmann(&sample, CONFIDENCE),
-        mean_without_flagged: is_flagged.then(|| mean(&kept, CONFIDENCE)).flatten(),
+        mean_without_flagged: (is_flagged && unit.is_some())
+            .then(|| mean(&kept, CONFIDENCE))
+            .flatten(),
         absent: absent.collect(),
         values,
     }

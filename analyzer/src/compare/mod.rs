@@ -6,13 +6,23 @@
 //!
 //! Which analysis is primary is fixed before any number is seen: means with t intervals, Welch's
 //! interval for a difference, and the exact permutation test of all runs of two cases, adjusted by
-//! Holm over all tests of a campaign. Where every case ran once in every block the same is shown
-//! within blocks, beside it and never instead: eight blocks have 256 ways to flip signs, which no
-//! family of more than a few tests survives, while ignoring blocks whose runs are alike only makes
-//! the primary test cautious.
+//! Holm. Where every case ran once in every block the same is shown within blocks, beside it and
+//! never instead: eight blocks have 256 ways to flip signs, which no family of more than a few tests
+//! survives, while ignoring blocks whose runs are alike only makes the primary test cautious.
+//!
+//! The family over which p-values are adjusted is all tests of a campaign, unless its plan named
+//! primary metrics before the first run. Then those metrics' tests are one family, which answers what
+//! the campaign was made for, and all others a second one, which supports it: each keeps the
+//! probability of any false difference to alpha, and every sentence says in which it stands. A family
+//! for each metric would be smaller and is not taken: with ten metrics it would let two campaigns of
+//! five without any difference show one. Few runs leave few splits: where even the farthest split of the
+//! runs at hand could not have passed its family, the sentence says so, with the number of runs that
+//! is needed, and claims neither a difference nor its absence.
 
 mod cases;
+mod choice;
 mod contrast;
+mod family;
 mod figures;
 mod sentences;
 
@@ -28,7 +38,9 @@ use crate::stats::mean::Estimate;
 use crate::stats::rank::Location;
 
 pub use cases::Case;
+pub use choice::MetricChoice;
 pub use contrast::{Comparison, Refusal, WithinBlocks};
+pub use family::{Declaration, Family, Role};
 pub use figures::Figures;
 
 use cases::{cases, metrics, pairs};
@@ -48,27 +60,20 @@ pub struct Options {
     pub campaign: Option<String>,
     /// Compare every case with this one only.
     pub baseline: Option<String>,
-    /// By these metrics; empty: the headline ones that were measured.
+    /// By these metrics, as one family; empty: the headline ones that were measured.
     pub metrics: Vec<MetricChoice>,
+    /// What a campaign's plan named before its first run.
+    pub declared: Option<Declaration>,
     /// Only these cases; empty: all.
     pub cases: Vec<String>,
     /// A difference up to this part of the second case's mean counts as none.
     pub margin: f64,
-    /// Probability of any false difference in a campaign.
+    /// Probability of any false difference in a family of tests.
     pub alpha: f64,
     /// Random splits where there are too many to count.
     pub draws: u64,
     /// Seed of these.
     pub seed: u64,
-}
-
-/// Which metrics a name stands for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MetricChoice {
-    /// This one; a quantity without a part also stands for its parts where the whole is not there.
-    One(Metric),
-    /// Every part of a quantity.
-    EveryPart(crate::measurements::Quantity),
 }
 
 impl Default for Options {
@@ -77,12 +82,22 @@ impl Default for Options {
             campaign: None,
             baseline: None,
             metrics: Vec::new(),
+            declared: None,
             cases: Vec::new(),
             margin: 0.05,
             alpha: 0.05,
             draws: 100_000,
             seed: 1,
         }
+    }
+}
+
+impl Options {
+    /// The metrics that a campaign's plan named.
+    fn declared_in(&self, campaign: &str) -> &[MetricChoice] {
+        let declared = self.declared.as_ref();
+        let declared = declared.filter(|declared| declared.campaign == campaign);
+        declared.map_or(&[], |declared| &declared.primary)
     }
 }
 
@@ -148,21 +163,12 @@ pub struct CampaignReport {
     pub cases: Vec<Case>,
     /// By metric.
     pub metrics: Vec<MetricReport>,
-    /// Over which tests p-values are adjusted.
-    pub family: Family,
+    /// Over which tests p-values are adjusted together.
+    pub families: Vec<Family>,
     /// A difference up to this part of the second case's mean counts as none.
     pub margin: f64,
     /// What a reader should know.
     pub notes: Vec<String>,
-}
-
-/// The tests whose p-values are adjusted together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Family {
-    /// How many.
-    pub tests: usize,
-    /// Which, in words.
-    pub what: String,
 }
 
 /// One metric of all cases.
@@ -170,8 +176,12 @@ pub struct Family {
 pub struct MetricReport {
     /// The metric.
     pub metric: Metric,
+    /// What it is called, with what counted it: `reference cycles per packet`.
+    pub words: String,
     /// What it counts.
     pub unit: Unit,
+    /// In which family its tests are.
+    pub role: Role,
     /// By case.
     pub cases: Vec<CaseSummary>,
     /// By pair of cases.
@@ -185,6 +195,8 @@ pub struct MetricReport {
 pub struct CaseSummary {
     /// The case's label.
     pub case: String,
+    /// What its values count; absent where not all count the same, and where there are none.
+    pub unit: Option<Unit>,
     /// Number of runs with a value.
     pub n: usize,
     /// Mean with its t interval; absent below two runs.
@@ -303,16 +315,28 @@ fn campaign(
 ) -> Result<CampaignReport, CompareError> {
     let cases = cases(runs, options)?;
     let chosen: Vec<&RunMeasurements> = cases.iter().flat_map(|case| case.runs(runs)).collect();
-    let metrics = metrics(&chosen, options)?;
+    let metrics = metrics(&chosen, options.declared_in(name), options)?;
     let (pairs, left_out) = pairs(&cases, options);
     let mut reports: Vec<MetricReport> = metrics
         .into_iter()
-        .map(|metric| metric_report(metric, &cases, &pairs, runs, options))
+        .map(|metric| {
+            let role = Role::of(&metric, name, options);
+            metric_report((metric, role), &cases, &pairs, runs, options)
+        })
         .collect();
-    let family = contrast::adjust(&mut reports, options);
-    let mut notes = notes(&reports, &family, left_out, options);
+    reports.sort_by_key(|report| report.role);
+    let families = family::adjust(&mut reports, options);
+    let mut notes = family::notes(name, &reports, &families, options);
+    if left_out > 0 {
+        notes.push(format!(
+            "{left_out} pairs of cases that differ in their load or in more than they need to are left out; --baseline or --case compares them"
+        ));
+    }
     for report in &mut reports {
-        sentences::write(report, &family, options);
+        let of_role = families.iter().find(|family| family.role == report.role);
+        if let Some(family) = of_role {
+            sentences::write(report, family, options);
+        }
     }
     let runs = runs.iter().flat_map(|run| &run.notes);
     notes.extend(runs.cloned().collect::<BTreeSet<String>>());
@@ -320,14 +344,14 @@ fn campaign(
         campaign: name.to_owned(),
         cases,
         metrics: reports,
-        family,
+        families,
         margin: options.margin,
         notes,
     })
 }
 
 fn metric_report(
-    metric: Metric,
+    (metric, role): (Metric, Role),
     cases: &[Case],
     pairs: &[(usize, usize)],
     runs: &[&RunMeasurements],
@@ -349,42 +373,15 @@ fn metric_report(
         measured.value.map(|_| measured.origin.clone())
     });
     let origins: BTreeSet<Origin> = origins.collect();
+    let units = of_cases.iter().filter_map(|case| case.unit);
+    let unit = family::common_unit(units).unwrap_or_else(|| metric.unit());
     MetricReport {
-        unit: metric.unit(),
+        words: metric.words_in(unit),
+        unit,
+        role,
         comparisons: comparisons.collect(),
         cases: of_cases,
         origins: origins.into_iter().collect(),
         metric,
     }
-}
-
-fn notes(
-    reports: &[MetricReport],
-    family: &Family,
-    left_out: usize,
-    options: &Options,
-) -> Vec<String> {
-    let mut notes = Vec::new();
-    if left_out > 0 {
-        notes.push(format!(
-            "{left_out} pairs of cases that differ in their load or in more than they need to are left out; --baseline or --case compares them"
-        ));
-    }
-    let fewest = reports
-        .iter()
-        .flat_map(|report| &report.comparisons)
-        .filter(|comparison| comparison.figures.is_some())
-        .map(|comparison| comparison.n.0.min(comparison.n.1))
-        .min();
-    let level = options.alpha / family.tests.max(1) as f64;
-    let wanted = crate::stats::permutation::runs_for_level(level);
-    if let (Some(fewest), Some(wanted)) = (fewest, wanted)
-        && (fewest as u64) < wanted
-    {
-        notes.push(format!(
-            "{fewest} runs a case allow too few splits for any difference to be shown at {} in a family of {} tests: run each case {wanted} times, or narrow the family with --metric and --case",
-            options.alpha, family.tests
-        ));
-    }
-    notes
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 
 use trace_schema::manifest::{RunManifest, RunOutcome};
 
-use super::{CompareError, CompareReport, Comparison, MetricChoice, Options, Refusal, compare};
-use crate::measurements::{Measurements, Metric, Origin, Quantity, RunMeasurements};
+use super::{
+    CompareError, CompareReport, Comparison, Declaration, MetricChoice, Options, Refusal, Role,
+    compare,
+};
+use crate::measurements::{Measurements, Metric, Origin, Quantity, RunMeasurements, Unit};
 use crate::stats::holm::holm;
 use crate::stats::proportion::Verdict;
 use crate::stats::random::Random;
@@ -189,7 +192,7 @@ fn equal_runs_leave_nothing_to_test_and_do_not_count_in_the_family() {
         "Every run of a and b had the same goodput, n = 5 + 5: there is nothing to test."
     );
     let report = compared(&campaign(&[("a", &[7.0; 5]), ("b", &[7.0; 5])]));
-    assert_eq!(report.campaigns[0].family.tests, 0);
+    assert_eq!(report.campaigns[0].families[0].tests, 0);
     // Without scatter within the cases there is no interval, but the test stands.
     let apart = only(&campaign(&[("a", &[8.0; 5]), ("b", &[7.0; 5])]));
     assert_eq!(apart.figures.as_ref().unwrap().p_holm, Some(2.0 / 252.0));
@@ -375,7 +378,14 @@ fn p_values_are_adjusted_over_all_pairs_and_metrics() {
     }
     let report = compared(&measurements);
     let campaign = &report.campaigns[0];
-    assert_eq!((campaign.family.tests, campaign.metrics.len()), (6, 2));
+    let [family] = campaign.families.as_slice() else {
+        panic!("nothing was declared: {:?}", campaign.families);
+    };
+    assert_eq!(
+        (family.role, family.tests, campaign.metrics.len()),
+        (Role::All, 6, 2)
+    );
+    assert_eq!(family.least_p_holm, Some(6.0 * 2.0 / 924.0));
     let comparisons = campaign
         .metrics
         .iter()
@@ -396,9 +406,168 @@ fn a_family_too_large_for_the_runs_is_said_to_be_so() {
     assert!(
         notes
             .iter()
-            .any(|note| note.contains("run each case 4 times")),
+            .any(|note| note.contains("0.10 after Holm. To have a chance, run each case 4 times")),
         "{notes:?}"
+    );
+    let sentence = &report.campaigns[0].metrics[0].comparisons[0].sentence;
+    assert!(
+        sentence.starts_with("a's goodput measured 4.05 % higher than b's (95 % interval ")
+            && sentence.contains("p = 0.10, n = 3 + 3), but such runs cannot show a difference: the smallest p that they could give is 0.10, and 4 runs a case are needed before they can"),
+        "{sentence}"
     );
     let eight = compared(&campaign(&[("a", &HIGH), ("b", &LOW)]));
     assert_eq!(eight.campaigns[0].notes, Vec::<String>::new());
+}
+
+/// Two cases that differ by some times, by several metrics that all say the same.
+fn by_many_metrics(first: &[f64], second: &[f64], quantities: &[Quantity]) -> Measurements {
+    let mut measurements = campaign(&[("a", first), ("b", second)]);
+    for run in &mut measurements.runs {
+        let value = run.value(&Metric::whole(Quantity::Goodput)).unwrap();
+        for quantity in quantities {
+            run.note(Metric::whole(*quantity), Ok(value), &Origin::default());
+        }
+    }
+    measurements
+}
+
+const OTHERS: [Quantity; 3] = [Quantity::RttMean, Quantity::RttP99, Quantity::Memory];
+
+#[test]
+fn a_sentence_does_not_contradict_its_interval_where_the_family_is_too_large() {
+    let (first, second) = ([26.0, 26.5, 25.5, 26.2], [10.0, 10.2, 9.8, 10.1]);
+    let report = compared(&by_many_metrics(&first, &second, &OTHERS));
+    let found = &report.campaigns[0].metrics[0].comparisons[0];
+    let figures = found.figures.as_ref().unwrap();
+    // Even the farthest of 70 splits is one of two, in a family of four.
+    assert_eq!(figures.least_p_holm, Some(4.0 * 2.0 / 70.0));
+    assert_eq!(figures.least_p_holm, figures.p_holm);
+    assert_eq!(
+        found.sentence,
+        "a's goodput measured 2.6 times b's (95 % interval 2.52 to 2.67 times, p = 0.029, n = 4 + 4), but such runs cannot show a difference: the smallest p that they could give is 0.029, 0.11 after Holm over 4 tests, and 5 runs a case are needed before they can."
+    );
+    // With the runs that it names the same difference is shown.
+    let (first, second) = ([26.0, 26.5, 25.5, 26.2, 25.9], [10.0, 10.2, 9.8, 10.1, 9.9]);
+    let report = compared(&by_many_metrics(&first, &second, &OTHERS));
+    let found = &report.campaigns[0].metrics[0].comparisons[0];
+    assert!(
+        found
+            .sentence
+            .starts_with("a's goodput was 2.6 times b's (95 % interval")
+            && found
+                .sentence
+                .ends_with("p = 0.032 after Holm over 4 tests, n = 5 + 5)."),
+        "{}",
+        found.sentence
+    );
+    assert_eq!(report.campaigns[0].notes, Vec::<String>::new());
+}
+
+#[test]
+fn an_interval_beside_zero_is_told_though_the_family_shows_nothing() {
+    let first = [10.4, 10.9, 10.2, 11.0, 10.6, 10.1, 10.8, 10.3];
+    let second = [10.0, 10.5, 9.8, 10.6, 10.2, 9.7, 10.4, 10.25];
+    let report = compared(&by_many_metrics(&first, &second, &OTHERS));
+    let found = &report.campaigns[0].metrics[0].comparisons[0];
+    let figures = found.figures.as_ref().unwrap();
+    assert!(figures.difference.estimate.interval.low > 0.0);
+    assert!(figures.p_holm.unwrap() > 0.05 && figures.least_p_holm.unwrap() < 0.001);
+    assert!(
+        found.sentence.contains("higher than b's (95 % interval")
+            && found
+                .sentence
+                .contains("; that shows no difference among 4 tests (p = "),
+        "{}",
+        found.sentence
+    );
+}
+
+#[test]
+fn metrics_that_the_plan_declared_are_a_family_of_their_own() {
+    let (first, second) = ([26.0, 26.5, 25.5, 26.2, 25.9], [10.0, 10.2, 9.8, 10.1, 9.9]);
+    let others = [
+        OTHERS.as_slice(),
+        &[Quantity::UdpJitter, Quantity::WaitingP50],
+    ]
+    .concat();
+    let measurements = by_many_metrics(&first, &second, &others);
+    let declaring = |campaign: &str, names: &[&str]| Options {
+        declared: Some(Declaration {
+            campaign: campaign.into(),
+            primary: names.iter().map(|name| name.parse().unwrap()).collect(),
+        }),
+        ..Options::default()
+    };
+    let found = |options: &Options| compare(&measurements, options).unwrap().campaigns.remove(0);
+    let declared = found(&declaring("egress", &["memory", "udp_loss"]));
+    let families = declared.families.iter();
+    let families: Vec<_> = families.map(|one| (one.role, one.tests)).collect();
+    assert_eq!(families, [(Role::Primary, 1), (Role::Secondary, 5)]);
+    assert_eq!(declared.metrics[0].metric, Metric::whole(Quantity::Memory));
+    let p_holm = |place: usize| {
+        let comparison = &declared.metrics[place].comparisons[0];
+        comparison.figures.as_ref().unwrap().p_holm.unwrap()
+    };
+    assert_eq!((p_holm(0), p_holm(1)), (2.0 / 252.0, 5.0 * 2.0 / 252.0));
+    assert!(
+        declared
+            .notes
+            .contains(&"udp_loss was declared primary and no run measured it".to_owned()),
+        "{:?}",
+        declared.notes
+    );
+    let sentence = &declared.metrics[1].comparisons[0].sentence;
+    assert!(
+        sentence.contains("after Holm over 5 secondary tests"),
+        "{sentence}"
+    );
+    // Another campaign's plan declares nothing here, and who asks by name has one family.
+    assert_eq!(found(&declaring("ingress", &["memory"])).families.len(), 1);
+    let asked = Options {
+        metrics: vec!["memory".parse().unwrap(), "goodput".parse().unwrap()],
+        ..declaring("egress", &["memory"])
+    };
+    assert_eq!(found(&asked).families[0].role, Role::All);
+}
+
+#[test]
+fn cycles_are_compared_with_their_like_and_named_by_what_counted_them() {
+    let cycles = |unit: &dyn Fn(&RunMeasurements) -> Unit| {
+        let mut measurements = campaign(&[("a", &HIGH), ("b", &LOW)]);
+        for run in &mut measurements.runs {
+            let metric = Metric::whole(Quantity::CyclesPerPacket);
+            let (value, unit) = (f64::from(run.repetition) + 4_000.0, unit(run));
+            run.note_in(metric, unit, Ok(value), &Origin::default());
+        }
+        let mut metrics = compared(&measurements).campaigns.remove(0).metrics;
+        metrics.remove(1)
+    };
+    let reference = cycles(&|_| Unit::ReferenceCyclesPerPacket);
+    assert_eq!(
+        reference.words,
+        "reference cycles per packet at the uplinks"
+    );
+    assert_eq!(reference.unit, Unit::ReferenceCyclesPerPacket);
+    let sentence = &reference.comparisons[0].sentence;
+    assert!(
+        sentence.contains("No difference in reference cycles per packet at the uplinks"),
+        "{sentence}"
+    );
+    let by_case = cycles(&|run| match run.case.as_str() {
+        "a" => Unit::CyclesPerPacket,
+        _ => Unit::ReferenceCyclesPerPacket,
+    });
+    let mixed = cycles(&|run| match run.repetition {
+        3 => Unit::CyclesPerPacket,
+        _ => Unit::ReferenceCyclesPerPacket,
+    });
+    for metric in [by_case, mixed] {
+        let refused = &metric.comparisons[0];
+        assert_eq!(refused.refused, Some(Refusal::UnlikeUnits));
+        assert!(
+            refused.sentence.contains("did not all count the same"),
+            "{}",
+            refused.sentence
+        );
+    }
 }

@@ -1,23 +1,27 @@
 //! One sentence for each comparison, that says no more than its numbers do.
 //!
 //! A difference is said to be there only where the adjusted test says so; else that none was shown,
-//! which is not that there is none: that takes the test of equivalence. Percent and shares differ by
-//! percentage points, everything else by percent of the second case's mean.
+//! which is not that there is none: that takes the test of equivalence. Where the interval of a
+//! comparison lies on one side of zero and the adjusted test says nothing, both are told, and where
+//! the test could not have said anything with so few runs, that is. Percent and shares differ by
+//! percentage points, everything else by percent of the second case's mean, or by how many times it
+//! is.
+
+mod change;
 
 use super::contrast::{Comparison, Refusal};
 use super::figures::Figures;
 use super::{FEWEST_RUNS, Family, MetricReport, Options};
 use crate::measurements::{Unit, amount, digits};
 use crate::stats::proportion::Verdict;
+use change::Change;
 
 /// Writes the sentences of a metric's comparisons.
 pub(super) fn write(report: &mut MetricReport, family: &Family, options: &Options) {
-    let words = report.metric.words();
-    let unit = report.unit;
     for comparison in &mut report.comparisons {
         let told = Told {
-            words: &words,
-            unit,
+            words: &report.words,
+            unit: report.unit,
             family,
             options,
             comparison,
@@ -41,8 +45,11 @@ impl Told<'_> {
         let (words, n) = (self.words, self.n());
         match (&self.comparison.figures, self.comparison.refused) {
             (Some(figures), None) => self.of_figures(figures),
+            (_, Some(Refusal::UnlikeUnits)) => format!(
+                "No comparison by {words} of {first} and {second}: their runs did not all count the same ({n})."
+            ),
             (_, Some(Refusal::NoMoments)) => format!(
-                "The {words} of {first} and {second} is not compared: the squares of its values have no sum."
+                "No comparison by {words} of {first} and {second}: the squares of the values have no sum."
             ),
             _ => {
                 let planned = match self.comparison.runs_needed {
@@ -70,30 +77,11 @@ impl Told<'_> {
                 self.n()
             );
         };
-        let change = self.change(figures);
-        let p = self.p(figures, p_holm);
-        let n = self.n();
+        let change = Change::of(figures, self.unit);
         let mut sentence = if p_holm <= self.options.alpha {
-            let way = if change.value >= 0.0 {
-                "higher"
-            } else {
-                "lower"
-            };
-            let range = if change.value >= 0.0 {
-                change.range()
-            } else {
-                change.negated().range()
-            };
-            format!(
-                "{first}'s {words} was {} {way} than {second}'s ({}, {p}, {n})",
-                change.size(),
-                change.interval(&range)
-            )
+            self.shown(&change, figures, p_holm)
         } else {
-            format!(
-                "No difference in {words} was shown between {first} and {second}: the first's was {} ({p}, {n})",
-                change.between()
-            )
+            self.not_shown(&change, figures, p_holm)
         };
         sentence.push_str(&self.equivalence(figures, p_holm));
         if let Some(without) = &self.comparison.without_flagged {
@@ -103,6 +91,74 @@ impl Told<'_> {
         sentence
     }
 
+    fn shown(&self, change: &Change, figures: &Figures, p_holm: f64) -> String {
+        let Comparison { first, second, .. } = self.comparison;
+        format!(
+            "{first}'s {} {} {} {second}'s ({}, {}, {})",
+            self.words,
+            self.was(),
+            change.against(),
+            change.interval(),
+            self.adjusted(figures, p_holm),
+            self.n()
+        )
+    }
+
+    /// No difference is shown; whether any could have been is said as well.
+    fn not_shown(&self, change: &Change, figures: &Figures, p_holm: f64) -> String {
+        let Comparison { first, second, .. } = self.comparison;
+        let (words, n) = (self.words, self.n());
+        let alpha = self.options.alpha;
+        let least = figures.least_p_holm.unwrap_or(0.0);
+        if least <= alpha && !change.is_beside_zero() {
+            return format!(
+                "No difference in {words} was shown between {first} and {second}: the first's was {} ({}, {n})",
+                change.between(),
+                self.adjusted(figures, p_holm)
+            );
+        }
+        let measured = format!(
+            "{first}'s {words} measured {} {second}'s ({}, p {}, {n})",
+            change.against(),
+            change.interval(),
+            p_text(figures.permutation.p_value)
+        );
+        if least <= alpha {
+            return match self.family.tests {
+                1 => format!("{measured}; that shows no difference at {alpha}"),
+                _ => format!(
+                    "{measured}; that shows no difference among {} (p {} after Holm)",
+                    self.family.counted(),
+                    p_text(p_holm)
+                ),
+            };
+        }
+        let holm = match self.family.tests {
+            1 => String::new(),
+            _ => format!(
+                ", {} after Holm over {}",
+                number(least),
+                self.family.counted()
+            ),
+        };
+        format!(
+            "{measured}, but such runs cannot show a difference: the smallest p that they could give is {}{holm}{}",
+            number(figures.permutation.least_p_value),
+            self.runs_that_could()
+        )
+    }
+
+    /// How many runs the family's tests need to be able to show anything.
+    fn runs_that_could(&self) -> String {
+        let (first, second) = self.comparison.n;
+        match self.family.runs_needed {
+            Some(needed) if (first.min(second) as u64) < needed => {
+                format!(", and {needed} runs a case are needed before they can")
+            }
+            _ => ", since so many of them are equal".to_owned(),
+        }
+    }
+
     fn equivalence(&self, figures: &Figures, p_holm: f64) -> String {
         let margin = self.margin();
         let is_shown = p_holm <= self.options.alpha;
@@ -110,7 +166,7 @@ impl Told<'_> {
         match (verdict, is_shown) {
             (Some(Verdict::Equivalent), true) => format!("; it lies within ±{margin} all the same"),
             (Some(Verdict::Equivalent), false) => format!("; equivalent within ±{margin}"),
-            (_, true) => String::new(),
+            (_, true) | (Some(Verdict::Different), false) => String::new(),
             (_, false) => match self.comparison.runs_needed {
                 Some(needed) => format!(
                     "; not shown to be equivalent within ±{margin} either: about {needed} runs a case are needed to show a difference of {margin} at 90 % power"
@@ -122,14 +178,17 @@ impl Told<'_> {
 
     fn without(&self, figures: &Figures) -> String {
         let runs = self.comparison.flagged.join(", ");
-        let change = self.change(figures);
+        let which = match self.comparison.flagged.len() {
+            1 => "which lies far from its case's other runs",
+            _ => "which lie far from the other runs of their cases",
+        };
         let p = figures.p_holm.map_or_else(
             || "nothing to test".to_owned(),
-            |p_holm| self.p(figures, p_holm),
+            |p_holm| self.adjusted(figures, p_holm),
         );
         format!(
-            "; without {runs}, which lies far from its case's other runs, it was {} ({p})",
-            change.between()
+            "; without {runs}, {which}, it was {} ({p})",
+            Change::of(figures, self.unit).between()
         )
     }
 
@@ -138,11 +197,19 @@ impl Told<'_> {
         format!("n = {first} + {second}")
     }
 
+    fn was(&self) -> &'static str {
+        match self.words.contains("cycles") || self.words.contains("events") {
+            true => "were",
+            false => "was",
+        }
+    }
+
     fn margin(&self) -> String {
         format!("{} %", digits(100.0 * self.options.margin))
     }
 
-    fn p(&self, figures: &Figures, p_holm: f64) -> String {
+    /// The p-value that decides.
+    fn adjusted(&self, figures: &Figures, p_holm: f64) -> String {
         let drawn = match figures.permutation.exact {
             true => String::new(),
             false => format!(
@@ -151,125 +218,25 @@ impl Told<'_> {
             ),
         };
         let after = match self.family.tests {
-            1 => "",
-            _ => " after Holm",
+            1 => String::new(),
+            _ => format!(" after Holm over {}", self.family.counted()),
         };
-        format!("{}{after}{drawn}", p_value(p_holm))
-    }
-
-    fn change(&self, figures: &Figures) -> Change {
-        let ratio = figures
-            .ratio
-            .filter(|_| !matches!(self.unit, Unit::Percent | Unit::Share));
-        match ratio {
-            Some(ratio) => Change {
-                value: 100.0 * (ratio.estimate.value - 1.0),
-                low: 100.0 * (ratio.estimate.interval.low - 1.0),
-                high: 100.0 * (ratio.estimate.interval.high - 1.0),
-                scale: Scale::Percent,
-            },
-            None => {
-                let of = figures.difference.estimate;
-                let (factor, scale) = match self.unit {
-                    Unit::Share => (100.0, Scale::Points),
-                    Unit::Percent => (1.0, Scale::Points),
-                    unit => (1.0, Scale::Amount(unit)),
-                };
-                Change {
-                    value: factor * of.value,
-                    low: factor * of.interval.low,
-                    high: factor * of.interval.high,
-                    scale,
-                }
-            }
-        }
+        format!("p {}{after}{drawn}", p_text(p_holm))
     }
 }
 
-/// A difference with its interval, in the scale in which it is told.
-#[derive(Clone, Copy)]
-struct Change {
-    value: f64,
-    low: f64,
-    high: f64,
-    scale: Scale,
-}
-
-#[derive(Clone, Copy)]
-enum Scale {
-    Percent,
-    Points,
-    Amount(Unit),
-}
-
-impl Change {
-    fn negated(self) -> Self {
-        Self {
-            value: -self.value,
-            low: -self.high,
-            high: -self.low,
-            ..self
-        }
-    }
-
-    fn one(&self, value: f64) -> String {
-        match self.scale {
-            Scale::Percent => format!("{} %", three(value)),
-            Scale::Points => format!("{} percentage points", three(value)),
-            Scale::Amount(unit) => amount(value, unit),
-        }
-    }
-
-    fn size(&self) -> String {
-        self.one(self.value.abs())
-    }
-
-    fn range(&self) -> String {
-        match self.scale {
-            Scale::Amount(_) => format!("{} to {}", self.one(self.low), self.one(self.high)),
-            _ => format!("{} to {}", three(self.low), self.one(self.high)),
-        }
-    }
-
-    fn interval(&self, range: &str) -> String {
-        match self.low == self.high {
-            true => "no run differs from another of its case".to_owned(),
-            false => format!("95 % interval {range}"),
-        }
-    }
-
-    /// The interval in words that keep to its signs.
-    fn between(&self) -> String {
-        let side = |value: f64| match value < 0.0 {
-            true => format!("{} lower", self.one(-value)),
-            false => format!("{} higher", self.one(value)),
-        };
-        if self.low == self.high {
-            return side(self.value);
-        }
-        format!(
-            "between {} and {} (95 % interval)",
-            side(self.low),
-            side(self.high)
-        )
-    }
-}
-
-/// Three digits are what intervals of few runs bear.
-fn three(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return "0".to_owned();
-    }
-    let exponent = value.abs().log10().floor() as i32;
-    let unit = 10_f64.powi(exponent - 2);
-    digits((value / unit).round() * unit)
-}
-
-fn p_value(p: f64) -> String {
+fn p_text(p: f64) -> String {
     match p {
-        p if p < 0.001 => "p < 0.001".to_owned(),
-        p if p >= 1.0 => "p = 1".to_owned(),
-        p if p < 0.1 => format!("p = {p:.3}"),
-        p => format!("p = {p:.2}"),
+        p if p < 0.001 => "< 0.001".to_owned(),
+        p => format!("= {}", number(p)),
+    }
+}
+
+fn number(p: f64) -> String {
+    match p {
+        p if p < 0.001 => "below 0.001".to_owned(),
+        p if p >= 1.0 => "1".to_owned(),
+        p if p < 0.1 => format!("{p:.3}"),
+        p => format!("{p:.2}"),
     }
 }

@@ -22,7 +22,9 @@ impl CostEvidence<'_> {
         let twice = self.charged_twice.as_ref();
         let runs: Vec<RunCost> = self.runs.iter().map(|run| assess(run, twice)).collect();
         let results = runs.iter().map(|run| run.result);
-        let cycle_source = CycleBasis::joined(runs.iter().map(|run| run.cycle_source));
+        // A run of which nothing was recorded counts no other cycles than the rest do.
+        let recorded = runs.iter().filter(|run| run.charged.cpu_ns > 0);
+        let cycle_source = CycleBasis::joined(recorded.map(|run| run.cycle_source));
         CostReport {
             result: results.max().unwrap_or(Outcome::Inconclusive),
             cycle_source,
@@ -80,7 +82,7 @@ fn assess(run: &RunTally, charged_twice: Option<&(String, String)>) -> RunCost {
             .filter_map(|kernel| kernel.books.clone())
             .collect(),
         losses: losses(run),
-        profile: components(&run.profile, &charged),
+        profile: components(&run.profile, &run.user_samples, &charged),
         denominators,
     };
     doubts::weigh(&mut report, run, &charges.kernels, charged_twice);

@@ -3,12 +3,14 @@
 //! Samples cover what the whole kernel was charged, softirqs and user space alike, so a component's
 //! share is one of everything charged in the run.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use trace_schema::profile::{ProfileEvent, ProfileRow};
 
-use super::CONFIDENCE;
 use super::report::{Cost, PerUnit};
 use super::span::{WHOLE, weight};
+use super::{CONFIDENCE, Part};
 use crate::profile::{Component, Profile};
 use crate::stats::Interval;
 use crate::verdict::evidence::Window;
@@ -27,6 +29,23 @@ pub struct Components {
     pub repeated_samples: u64,
     /// By component, the dearest first.
     pub components: Vec<ComponentCost>,
+    /// User space, by whose processes they are.
+    pub user_space: Vec<UserCost>,
+}
+
+/// The processes of a part, outside the kernel.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UserCost {
+    /// Whose.
+    pub part: Part,
+    /// Their samples.
+    pub samples: u64,
+    /// Their share of the busy samples.
+    pub share: f64,
+    /// Their cost by packet at the uplinks.
+    pub per_wire_packet: PerUnit,
+    /// Their cost by packet of the client pod.
+    pub per_client_packet: PerUnit,
 }
 
 /// What a sample stands for.
@@ -59,15 +78,17 @@ pub struct ComponentCost {
     pub per_response: PerUnit,
 }
 
-/// Adds a row where most of its interval lies in the window.
-pub(super) fn add(profile: &mut Profile, row: &ProfileRow, window: &Window) {
-    if weight(row.interval_start_us, row.interval_end_us, window) * 2 >= WHOLE {
-        profile.add(row);
-    }
+/// Adds a row where most of its interval lies in the window; says whether it counts.
+pub(super) fn add(profile: &mut Profile, row: &ProfileRow, window: &Window) -> bool {
+    weight(row.interval_start_us, row.interval_end_us, window) * 2 >= WHOLE && profile.add(row)
 }
 
 /// The components of a run that was charged so much; none without a sample.
-pub(super) fn components(profile: &Profile, charged: &Cost) -> Option<Components> {
+pub(super) fn components(
+    profile: &Profile,
+    user_samples: &BTreeMap<Part, u64>,
+    charged: &Cost,
+) -> Option<Components> {
     if profile.samples() == 0 {
         return None;
     }
@@ -86,6 +107,17 @@ pub(super) fn components(profile: &Profile, charged: &Cost) -> Option<Components
         per_client_packet: times(charged.per_client_packet, found.share),
         per_response: times(charged.per_response, found.share),
     });
+    let busy = profile.busy_samples();
+    let user_space = user_samples.iter().map(|(&part, &samples)| {
+        let share = samples as f64 / busy as f64;
+        UserCost {
+            part,
+            samples,
+            share,
+            per_wire_packet: times(charged.per_wire_packet, share),
+            per_client_packet: times(charged.per_client_packet, share),
+        }
+    });
     let sources = profile.sources().iter();
     let sources = sources.map(|&(event, frequency_hz)| SampleSource {
         event,
@@ -93,10 +125,11 @@ pub(super) fn components(profile: &Profile, charged: &Cost) -> Option<Components
     });
     Some(Components {
         sources: sources.collect(),
-        busy_samples: profile.busy_samples(),
+        busy_samples: busy,
         idle_samples: profile.idle_samples(),
         repeated_samples: profile.repeated_samples(),
         components: components.collect(),
+        user_space: user_space.collect(),
     })
 }
 

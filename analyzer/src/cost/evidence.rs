@@ -7,11 +7,11 @@ use trace_schema::cpu::{CpuRow, CpuScope};
 use trace_schema::flows::FlowRow;
 use trace_schema::http::HttpRow;
 use trace_schema::ledger::{LedgerRow, Vantage};
-use trace_schema::profile::ProfileRow;
+use trace_schema::profile::{ProfileMode, ProfileRow};
 use trace_schema::resources::{ResourceRow, ResourceScope};
 
 use super::components;
-use super::part::{ClusterFacts, PodFacts, part_of, part_of_pod};
+use super::part::{ClusterFacts, PodFacts, Task, part_of, part_of_pod, part_of_task};
 use super::report::{CycleBasis, Traffic};
 use super::span::weight;
 use super::tally::{LossSum, NodeTally, Place, RunTally, Subject, TrafficSum};
@@ -126,8 +126,19 @@ impl<'a> CostEvidence<'a> {
 
     /// Takes in a row of `profile`.
     pub fn add_profile(&mut self, row: &ProfileRow) {
+        let pod = row.pod_uid.as_deref().and_then(|uid| self.pods.get(uid));
+        let task = Task {
+            command: &row.command,
+            pod_uid: row.pod_uid.as_deref(),
+            cgroup_path: row.cgroup_path.as_deref(),
+        };
+        let owner = part_of_task(&task, pod, self.cluster);
+        let samples = u64::try_from(row.samples).unwrap_or(0);
         for run in &mut self.runs {
-            components::add(&mut run.profile, row, &run.scope.window);
+            let is_taken = components::add(&mut run.profile, row, &run.scope.window);
+            if is_taken && row.mode == ProfileMode::User {
+                *run.user_samples.entry(owner).or_default() += samples;
+            }
         }
     }
 
@@ -260,6 +271,7 @@ fn tally(scope: RunScope) -> RunTally {
         responses: Default::default(),
         losses: BTreeMap::<_, LossSum>::new(),
         profile: Profile::default(),
+        user_samples: BTreeMap::new(),
     }
 }
 

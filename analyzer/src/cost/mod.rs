@@ -18,7 +18,7 @@ mod report;
 mod span;
 mod tally;
 
-pub use components::{ComponentCost, Components, SampleSource};
+pub use components::{ComponentCost, Components, SampleSource, UserCost};
 pub use evidence::CostEvidence;
 pub use part::Part;
 pub use report::*;

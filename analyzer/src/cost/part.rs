@@ -60,6 +60,17 @@ pub(super) struct ClusterFacts {
     pub cilium_envoy_is_gateway: bool,
 }
 
+/// What the kernel tells of a task.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task<'a> {
+    /// Its command, as the kernel keeps it.
+    pub command: &'a str,
+    /// The UID of its pod.
+    pub pod_uid: Option<&'a str>,
+    /// Its cgroup.
+    pub cgroup_path: Option<&'a str>,
+}
+
 /// A label and its value; a pod that has it is of the part.
 type LabelRule = (&'static str, &'static str, Part);
 /// The beginning of a command.
@@ -171,11 +182,24 @@ pub(super) fn part_of(row: &CpuRow, pod: Option<&PodFacts>, cluster: ClusterFact
             Some("net_tx") => Part::KernelTransmit,
             _ => Part::Other,
         }),
-        CpuScope::Cgroup => Some(match (pod, &row.pod_uid) {
-            (Some(pod), _) => part_of_pod(pod, command, cluster),
-            (None, Some(_)) => part_of_command(command, cluster).unwrap_or(Part::Application),
-            (None, None) => part_of_service(command, row.cgroup_path.as_deref(), cluster),
-        }),
+        CpuScope::Cgroup => {
+            let task = Task {
+                command,
+                pod_uid: row.pod_uid.as_deref(),
+                cgroup_path: row.cgroup_path.as_deref(),
+            };
+            Some(part_of_task(&task, pod, cluster))
+        }
+    }
+}
+
+/// The part that a task belongs to.
+pub(super) fn part_of_task(task: &Task<'_>, pod: Option<&PodFacts>, cluster: ClusterFacts) -> Part {
+    let command = task.command;
+    match (pod, task.pod_uid) {
+        (Some(pod), _) => part_of_pod(pod, command, cluster),
+        (None, Some(_)) => part_of_command(command, cluster).unwrap_or(Part::Application),
+        (None, None) => part_of_service(command, task.cgroup_path, cluster),
     }
 }
 

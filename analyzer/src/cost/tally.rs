@@ -92,6 +92,8 @@ pub(super) struct RunTally {
     pub responses: (Weighted, Weighted),
     pub losses: BTreeMap<(String, Vantage), LossSum>,
     pub profile: Profile,
+    /// Samples in user space, by whose they are.
+    pub user_samples: BTreeMap<Part, u64>,
 }
 
 /// Mean and peak of a memory that several rows of an interval make up.

@@ -5,7 +5,7 @@
 use super::number::{alone, cell, column_scale};
 use super::scale::Scale;
 use super::svg::Svg;
-use super::{Division, Quantity, mark, text, ticks};
+use super::{Division, Quantity, mark, stack, text, ticks};
 
 /// Width of every drawing.
 pub(super) const WIDTH: f64 = 880.0;
@@ -37,7 +37,7 @@ pub(super) enum Swatch {
     Reference,
     /// A shaded band.
     Band,
-    /// A filled box.
+    /// A component of a bar.
     Bar(usize),
     /// A grey bar.
     Background,
@@ -121,8 +121,7 @@ impl Swatch {
             Self::Reference => svg.line("reference", start, end),
             Self::Band => rectangle(svg, "band", (x + 1.0, y - 6.0), (18.0, 12.0)),
             Self::Bar(style) => {
-                let class = format!("bar {}", mark::colour_class(style));
-                rectangle(svg, &class, (x + 1.0, y - 6.0), (18.0, 12.0));
+                stack::component(svg, style, (x + 1.0, y - 6.0), (18.0, 12.0), "");
             }
             Self::Background => rectangle(svg, "background", (x + 1.0, y - 3.0), (18.0, 6.0)),
             Self::Outlier => {

@@ -3,7 +3,7 @@
 
 use super::svg::{Svg, place};
 
-const SHAPES: usize = 8;
+pub(super) const SHAPES: usize = 8;
 
 /// The class that gives the colour of a style.
 pub(super) fn colour_class(style: usize) -> String {

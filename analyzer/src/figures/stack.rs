@@ -13,6 +13,8 @@ const NAME_WIDTH: f64 = 210.0;
 const NAME_LINES: usize = 3;
 const ROW_HEIGHT: f64 = 50.0;
 const BAR_HEIGHT: f64 = 22.0;
+/// The pattern of a drawing's hatching.
+const HATCH: &str = "hatch";
 
 /// Draws the plot.
 pub(super) fn draw(plot: &StackPlot, id: &str) -> String {
@@ -45,8 +47,7 @@ pub(super) fn draw(plot: &StackPlot, id: &str) -> String {
     let bottom = top + heights.iter().sum::<f64>();
     let size = (WIDTH, bottom + AXIS_HEIGHT);
     let mut svg = Svg::new(id, size, &plot.title, &description(plot));
-    let hatch = format!("{id}-hatch");
-    hatching(&mut svg, &hatch);
+    hatching(&mut svg);
     head.draw(&mut svg);
     let places: Vec<(f64, String)> = ticks
         .labels
@@ -61,20 +62,14 @@ pub(super) fn draw(plot: &StackPlot, id: &str) -> String {
             svg.line("separator", (0.0, y), (WIDTH, y));
         }
         frame::row_name(&mut svg, &names[index], left - 12.0, centre);
-        draw_bar(&mut svg, plot, row, &scale, (centre, &hatch));
+        draw_bar(&mut svg, plot, row, &scale, centre);
         svg.words("right value", (WIDTH, centre + 4.5), &values[index]);
         y += heights[index];
     }
     svg.finish()
 }
 
-fn draw_bar(
-    svg: &mut Svg,
-    plot: &StackPlot,
-    row: &StackRow,
-    scale: &Scale,
-    (centre, hatch): (f64, &str),
-) {
+fn draw_bar(svg: &mut Svg, plot: &StackPlot, row: &StackRow, scale: &Scale, centre: f64) {
     let top = centre - BAR_HEIGHT / 2.0 - 6.0;
     let mut sum = 0.0;
     for (index, part) in row.parts.iter().enumerate() {
@@ -83,26 +78,9 @@ fn draw_bar(
         if to - from <= 0.0 {
             continue;
         }
-        let fill = format!("url(#{hatch})");
-        let layers = [
-            (format!("bar {}", mark::colour_class(index)), None),
-            ("hatched".to_owned(), Some(fill)),
-        ];
-        for (class, fill) in layers.into_iter().take(1 + index % 2) {
-            let rectangle = svg
-                .open("rect")
-                .text("class", &class)
-                .number("x", from)
-                .number("y", top)
-                .number("width", to - from)
-                .number("height", BAR_HEIGHT);
-            let rectangle = match &fill {
-                Some(fill) => rectangle.text("fill", fill),
-                None => rectangle,
-            };
-            let name = &plot.components[index];
-            rectangle.titled(&format!("{name}: {}", frame::spoken(*part, &plot.quantity)));
-        }
+        let name = &plot.components[index];
+        let title = format!("{name}: {}", frame::spoken(*part, &plot.quantity));
+        component(svg, index, (from, top), (to - from, BAR_HEIGHT), &title);
     }
     if let Some(interval) = row.mean.and_then(|mean| mean.interval) {
         let y = top + BAR_HEIGHT / 2.0;
@@ -124,10 +102,40 @@ fn draw_bar(
     }
 }
 
-fn hatching(svg: &mut Svg, id: &str) {
+/// A component's box, hatched where its neighbours are not. Of twice as many components as there are
+/// colours no two look the same.
+pub(super) fn component(
+    svg: &mut Svg,
+    style: usize,
+    (x, y): (f64, f64),
+    (width, height): (f64, f64),
+    title: &str,
+) {
+    let colour = format!("bar {}", mark::colour_class(style));
+    let is_hatched = (style + style / mark::SHAPES) % 2 == 1;
+    let hatch = is_hatched.then(|| format!("url(#{})", svg.id_of(HATCH)));
+    let layers = [(colour.as_str(), None), ("hatched", hatch.as_deref())];
+    for (class, fill) in layers.into_iter().take(1 + usize::from(is_hatched)) {
+        let rectangle = svg
+            .open("rect")
+            .text("class", class)
+            .number("x", x)
+            .number("y", y)
+            .number("width", width)
+            .number("height", height);
+        let rectangle = match fill {
+            Some(fill) => rectangle.text("fill", fill),
+            None => rectangle,
+        };
+        rectangle.titled(title);
+    }
+}
+
+fn hatching(svg: &mut Svg) {
+    let id = svg.id_of(HATCH);
     svg.open("defs").begin();
     svg.open("pattern")
-        .text("id", id)
+        .text("id", &id)
         .text("patternUnits", "userSpaceOnUse")
         .text("width", "6")
         .text("height", "6")

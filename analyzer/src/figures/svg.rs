@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 /// An `svg` element in the making.
 #[derive(Debug)]
 pub(super) struct Svg {
+    id: String,
     text: String,
 }
 
@@ -19,6 +20,7 @@ impl Svg {
     /// Opens the drawing. `title` and `description` are what a screen reader says.
     pub fn new(id: &str, (width, height): (f64, f64), title: &str, description: &str) -> Self {
         let mut svg = Self {
+            id: id.to_owned(),
             text: String::new(),
         };
         let size = format!("0 0 {} {}", place(width), place(height));
@@ -36,6 +38,11 @@ impl Svg {
                 .fill(words);
         }
         svg
+    }
+
+    /// The id of a part of the drawing.
+    pub fn id_of(&self, part: &str) -> String {
+        format!("{}-{part}", self.id)
     }
 
     /// Begins an element.

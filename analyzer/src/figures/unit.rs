@@ -33,10 +33,18 @@ pub enum Unit {
     Packets,
     /// Requests a second.
     RequestsPerSecond,
-    /// Cycles a packet; the words beside it say whose.
+    /// Cycles of the processors' own counter a packet.
     CyclesPerPacket,
-    /// Cycles a byte.
+    /// The same a byte.
     CyclesPerByte,
+    /// Reference cycles a packet: CPU time times the rate of the time-stamp counter.
+    ReferenceCyclesPerPacket,
+    /// The same a byte.
+    ReferenceCyclesPerByte,
+    /// Software events in the place of cycles, a packet.
+    SoftwareEventsPerPacket,
+    /// The same a byte.
+    SoftwareEventsPerByte,
     /// Nanoseconds of processor time a packet.
     NanosecondsPerPacket,
     /// Nanoseconds of processor time a byte.
@@ -75,6 +83,10 @@ impl From<measurements::Unit> for Unit {
             measurements::Unit::RequestsPerSecond => Self::RequestsPerSecond,
             measurements::Unit::CyclesPerPacket => Self::CyclesPerPacket,
             measurements::Unit::CyclesPerByte => Self::CyclesPerByte,
+            measurements::Unit::ReferenceCyclesPerPacket => Self::ReferenceCyclesPerPacket,
+            measurements::Unit::ReferenceCyclesPerByte => Self::ReferenceCyclesPerByte,
+            measurements::Unit::SoftwareEventsPerPacket => Self::SoftwareEventsPerPacket,
+            measurements::Unit::SoftwareEventsPerByte => Self::SoftwareEventsPerByte,
             measurements::Unit::CpuNsPerPacket => Self::NanosecondsPerPacket,
             measurements::Unit::CpuNsPerByte => Self::NanosecondsPerByte,
             measurements::Unit::Share => Self::Share,
@@ -119,6 +131,10 @@ impl Unit {
             Self::RequestsPerSecond => "requests/s",
             Self::CyclesPerPacket => "cycles/packet",
             Self::CyclesPerByte => "cycles/byte",
+            Self::ReferenceCyclesPerPacket => "ref. cycles/packet",
+            Self::ReferenceCyclesPerByte => "ref. cycles/byte",
+            Self::SoftwareEventsPerPacket => "software events/packet",
+            Self::SoftwareEventsPerByte => "software events/byte",
             Self::NanosecondsPerPacket => "CPU ns/packet",
             Self::NanosecondsPerByte => "CPU ns/byte",
             _ => "",

@@ -8,6 +8,7 @@ pub mod iperf3;
 pub mod k6;
 pub mod manifest;
 pub mod objects;
+pub mod plan;
 pub mod prometheus;
 mod pruning;
 mod store;

@@ -1,8 +1,8 @@
 //! A dataset in an object store: listed once, a file fetched when it is read.
 //!
 //! What is fetched lies in a temporary folder of this process, up to a size; above it files go as
-//! soon as they are open. Small files of load runs are all fetched at once, since many readers want
-//! them by path. The rest of the analyzer knows nothing of this and stays synchronous.
+//! soon as they are open. Small files of load runs, and the campaign's plan, are all fetched at once,
+//! since many readers want them by path. The rest of the analyzer knows nothing of this and stays synchronous.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use trace_schema::store::{Patience, Store, StoreUrl, without_secrets};
 
+use super::plan;
 use super::traces::{DatasetError, RUNS};
 
 /// Bytes of fetched files that are kept for those who read them again.
@@ -73,6 +74,10 @@ impl Remote {
             let reason = format!("{}: {}", error, error.source);
             failed(&shown, reason)
         })?;
+        Self::over(store, shown)
+    }
+
+    fn over(store: Store, shown: String) -> Result<Self, DatasetError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -108,9 +113,9 @@ impl Remote {
         self.files.keys().filter(of_tables).cloned().collect()
     }
 
-    /// Folder of the load runs' files.
-    pub(super) fn runs_dir(&self) -> PathBuf {
-        self.cache.path().join(RUNS)
+    /// Folder of what is fetched: the load runs' files from the start, the tables' when they are read.
+    pub(super) fn folder(&self) -> &Path {
+        self.cache.path()
     }
 
     /// A file, fetched unless it is still there.
@@ -152,7 +157,7 @@ impl Remote {
 
     fn fetch_runs(&self) -> Result<(), DatasetError> {
         for (relative, (location, _)) in &self.files {
-            if is_of_run(relative) {
+            if is_of_run(relative) || relative == plan::FILE_NAME {
                 self.download(location, &self.cache.path().join(relative))?;
             }
         }
@@ -200,5 +205,59 @@ fn failed(url: &str, reason: impl ToString) -> DatasetError {
     DatasetError::Store {
         url: url.to_owned(),
         reason: without_secrets(&line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn remote(files: &[(&str, &str)]) -> Remote {
+        let objects = InMemory::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        for (path, text) in files {
+            let location = Location::from(*path);
+            let put = objects.put(&location, text.to_string().into());
+            runtime.block_on(put).unwrap();
+        }
+        let store = Store {
+            objects: Arc::new(objects),
+            root: Location::from("some/campaign"),
+        };
+        Remote::over(store, "s3://bucket/some/campaign".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn runs_and_the_plan_are_here_at_once_and_tables_when_they_are_read() {
+        let table = "flows/date=2026-01-01/node=worker/1-0-0-0.parquet";
+        let remote = remote(&[
+            ("some/campaign/campaign.json", "a plan"),
+            ("some/campaign/report.html", "not wanted"),
+            ("some/campaign/runs/a-01/manifest.json", "a manifest"),
+            ("some/campaign/runs/a-01/deep/iperf3.json", "a result"),
+            (&format!("some/campaign/{table}"), "rows"),
+            ("some/campaign/runs/a-01/kept.parquet", "no table's"),
+            ("some/campaigns/campaign.json", "another's"),
+        ]);
+        assert_eq!(remote.list(), [table]);
+        let text = |path: &str| fs::read_to_string(remote.folder().join(path));
+        for (path, expected) in [
+            ("campaign.json", "a plan"),
+            ("runs/a-01/manifest.json", "a manifest"),
+            ("runs/a-01/deep/iperf3.json", "a result"),
+        ] {
+            assert_eq!(text(path).unwrap(), expected, "{path}");
+        }
+        assert!(text("report.html").is_err() && text(table).is_err());
+        let fetched = remote.fetch(table).unwrap();
+        assert_eq!(fs::read_to_string(&fetched.path).unwrap(), "rows");
+        let refusal = remote.fetch("flows/other.parquet").unwrap_err();
+        assert!(refusal.to_string().contains("was not listed"), "{refusal}");
     }
 }

@@ -111,9 +111,18 @@ pub enum DatasetError {
 }
 
 impl Dataset {
-    /// Lists the files of a dataset in a folder, or in a store where `root` is a URL; opens none of
-    /// them.
+    /// Lists the files of a dataset in a folder, or in a store where `root` is a URL; opens none.
     pub fn open(root: &Path) -> Result<Self, DatasetError> {
+        let dataset = Self::open_for_runs(root)?;
+        if dataset.tables.is_empty() {
+            let path = shown(&dataset.root);
+            return Err(DatasetError::NoTables { path });
+        }
+        Ok(dataset)
+    }
+
+    /// The same for those whom load runs without tables serve too.
+    pub fn open_for_runs(root: &Path) -> Result<Self, DatasetError> {
         let (folder, root) = Folder::open(root)?;
         let mut tables = BTreeMap::<String, Vec<TraceFile>>::new();
         let mut superseded = BTreeMap::new();
@@ -121,17 +130,13 @@ impl Dataset {
             let Some((table, _)) = relative.split_once('/') else {
                 continue;
             };
-            let table = table.to_owned();
-            let file = folder.file(relative);
-            tables.entry(table).or_default().push(file);
+            let of_table = tables.entry(table.to_owned()).or_default();
+            of_table.push(folder.file(relative));
         }
         for (table, files) in &mut tables {
             let before = files.len();
             *files = without_superseded(std::mem::take(files))?;
             superseded.insert(table.clone(), before - files.len());
-        }
-        if tables.is_empty() {
-            return Err(DatasetError::NoTables { path: shown(&root) });
         }
         Ok(Self {
             folder,
@@ -161,12 +166,27 @@ impl Dataset {
         self.superseded.get(table).copied().unwrap_or_default()
     }
 
-    /// Folder of the load runs, whether it is there or not.
+    /// Folder of the load runs, there or not.
     pub fn runs_dir(&self) -> PathBuf {
+        self.local_root().join(RUNS)
+    }
+
+    /// The folder of this machine that has the load runs and the campaign's plan.
+    pub fn local_root(&self) -> &Path {
         match &self.folder {
-            Folder::Local(root) => root.join(RUNS),
-            Folder::Remote(remote) => remote.runs_dir(),
+            Folder::Local(root) => root,
+            Folder::Remote(remote) => remote.folder(),
         }
+    }
+
+    /// What `read` makes of a file's bytes, which are on this machine as long as it reads.
+    pub fn with_file<T>(
+        &self,
+        file: &TraceFile,
+        read: impl FnOnce(&Path) -> T,
+    ) -> Result<T, DatasetError> {
+        let fetched = self.folder.fetch(file)?;
+        Ok(read(&fetched.path))
     }
 
     /// Opens the files of the table of `R` one after another, with rows in them or without.

@@ -3,13 +3,13 @@
 //!
 //! Packets are those on the wire at the nodes' uplinks: one that passes several uplinks counts at
 //! each, so beside them stands the cost by packet of the client pod, each once. What counts as a
-//! cycle stands in every number's origin: reference cycles are no CPU cycles.
+//! cycle stands in every number's unit and origin: reference cycles are no CPU cycles.
 
 use trace_schema::Record;
 use trace_schema::cpu::CpuRow;
 use trace_schema::flows::FlowRow;
 
-use super::{Metric, Origin, Quantity, RunMeasurements};
+use super::{Metric, Origin, Quantity, RunMeasurements, Unit};
 use crate::cost::{Cost, CycleBasis, RunCost};
 use crate::input::cost::{read_cost, scope_of};
 use crate::input::manifest::Run;
@@ -96,8 +96,20 @@ impl Noted {
                     "{counted} charged in the run ÷ {by}, idle time left out, as `weighbridge cost` counts them"
                 ),
             };
-            run.note(metric(quantity), value.ok_or(why), &origin);
+            let unit = counted_in(quantity.unit(), self.basis);
+            run.note_in(metric(quantity), unit, value.ok_or(why), &origin);
         }
+    }
+}
+
+/// The unit with whose cycles they are.
+fn counted_in(unit: Unit, basis: CycleBasis) -> Unit {
+    match (unit, basis) {
+        (Unit::CyclesPerPacket, CycleBasis::Reference) => Unit::ReferenceCyclesPerPacket,
+        (Unit::CyclesPerByte, CycleBasis::Reference) => Unit::ReferenceCyclesPerByte,
+        (Unit::CyclesPerPacket, CycleBasis::Software) => Unit::SoftwareEventsPerPacket,
+        (Unit::CyclesPerByte, CycleBasis::Software) => Unit::SoftwareEventsPerByte,
+        (unit, _) => unit,
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn measure(run: &Run, into: &mut RunMeasurements) {
     let mut results = Vec::new();
     for path in run.files_of_kind(KIND) {
         files.push(super::shown(run, &path));
-        match read(&path) {
+        match read(run, &path) {
             Ok(result) => results.push(result),
             Err(refusal) => {
                 into.notes.push(refusal.clone());
@@ -48,15 +48,15 @@ pub(super) fn measure(run: &Run, into: &mut RunMeasurements) {
 }
 
 /// A result that a number can be made of, or why not: one line.
-fn read(path: &Path) -> Result<Iperf3Result, String> {
-    let result = Iperf3Result::read(path).map_err(|error| super::one_line(&error))?;
+fn read(run: &Run, path: &Path) -> Result<Iperf3Result, String> {
+    let result = Iperf3Result::read(path).map_err(|error| super::refusal(run, &error))?;
     let what = match &result.status {
         Status::Complete | Status::Interrupted(_) => return Ok(result),
         Status::ServerDied(text) => format!("the server died: {text}"),
         Status::Unfinished => "iperf3 was killed before it ended".to_owned(),
         Status::Error(text) => text.clone(),
     };
-    Err(format!("{}: iperf3: {what}", path.display()))
+    Err(format!("{}: iperf3: {what}", super::shown(run, path)))
 }
 
 fn note_all(into: &mut RunMeasurements, files: &[String], refusal: &str) {

@@ -34,7 +34,7 @@ pub(super) fn measure(run: &Run, into: &mut RunMeasurements) {
         match read {
             Ok(load) => loads.push((file, load)),
             Err(error) => {
-                let refusal = super::one_line(&error);
+                let refusal = super::refusal(run, &error);
                 into.notes.push(refusal.clone());
                 let origin = origin(&file, "k6");
                 into.note(Metric::whole(Quantity::RequestRate), Err(refusal), &origin);

@@ -85,7 +85,7 @@ pub struct Metric {
 }
 
 /// What a value counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Unit {
     /// Bit/s.
     #[serde(rename = "bit/s")]
@@ -111,12 +111,24 @@ pub enum Unit {
     /// Requests a second.
     #[serde(rename = "requests/s")]
     RequestsPerSecond,
-    /// Cycles a packet.
+    /// Cycles of the processors' own counter a packet.
     #[serde(rename = "cycles/packet")]
     CyclesPerPacket,
-    /// Cycles a byte.
+    /// The same a byte.
     #[serde(rename = "cycles/B")]
     CyclesPerByte,
+    /// Reference cycles a packet: CPU time times the rate of the time-stamp counter.
+    #[serde(rename = "reference cycles/packet")]
+    ReferenceCyclesPerPacket,
+    /// The same a byte.
+    #[serde(rename = "reference cycles/B")]
+    ReferenceCyclesPerByte,
+    /// Software events in the place of cycles, a packet.
+    #[serde(rename = "software events/packet")]
+    SoftwareEventsPerPacket,
+    /// The same a byte.
+    #[serde(rename = "software events/B")]
+    SoftwareEventsPerByte,
     /// Nanoseconds of processor time a packet.
     #[serde(rename = "CPU-ns/packet")]
     CpuNsPerPacket,
@@ -180,11 +192,11 @@ const ENTRIES: &[Entry] = &[
     entry(Quantity::CpuSeconds, "cpu_seconds", "processor time", Unit::CpuSeconds, false),
     entry(Quantity::CpuPercent, "cpu_percent", "CPU use", Unit::Percent, true),
     entry(Quantity::Memory, "memory", "memory in use", Unit::Bytes, true),
-    entry(Quantity::CyclesPerPacket, "cycles_per_packet", "cycles per packet", Unit::CyclesPerPacket, true),
-    entry(Quantity::CyclesPerByte, "cycles_per_byte", "cycles per byte", Unit::CyclesPerByte, true),
+    entry(Quantity::CyclesPerPacket, "cycles_per_packet", "cycles per packet at the uplinks", Unit::CyclesPerPacket, true),
+    entry(Quantity::CyclesPerByte, "cycles_per_byte", "cycles per byte at the uplinks", Unit::CyclesPerByte, true),
     entry(Quantity::CyclesPerClientPacket, "cycles_per_client_packet", "cycles per packet of the client pod", Unit::CyclesPerPacket, false),
-    entry(Quantity::CpuNsPerPacket, "cpu_ns_per_packet", "processor time per packet", Unit::CpuNsPerPacket, false),
-    entry(Quantity::CpuNsPerByte, "cpu_ns_per_byte", "processor time per byte", Unit::CpuNsPerByte, false),
+    entry(Quantity::CpuNsPerPacket, "cpu_ns_per_packet", "processor time per packet at the uplinks", Unit::CpuNsPerPacket, false),
+    entry(Quantity::CpuNsPerByte, "cpu_ns_per_byte", "processor time per byte at the uplinks", Unit::CpuNsPerByte, false),
     entry(Quantity::SplitShare, "split_share", "share of the responses", Unit::Share, false),
     entry(Quantity::SplitDue, "split_due", "share that was due", Unit::Share, false),
     entry(Quantity::SplitDistance, "split_distance", "distance to the reference", Unit::Share, true),
@@ -265,6 +277,21 @@ impl Metric {
             Some(part) => format!("{} of {part}", self.quantity.words()),
         }
     }
+
+    /// The same with whose cycles they are, where it is cycles that the values count.
+    pub fn words_in(&self, unit: Unit) -> String {
+        let words = self.words();
+        match unit {
+            Unit::CyclesPerPacket | Unit::CyclesPerByte => format!("processor {words}"),
+            Unit::ReferenceCyclesPerPacket | Unit::ReferenceCyclesPerByte => {
+                format!("reference {words}")
+            }
+            Unit::SoftwareEventsPerPacket | Unit::SoftwareEventsPerByte => {
+                words.replacen("cycles", "software events in the place of cycles", 1)
+            }
+            _ => words,
+        }
+    }
 }
 
 impl Unit {
@@ -281,6 +308,10 @@ impl Unit {
             Self::RequestsPerSecond => "requests/s",
             Self::CyclesPerPacket => "cycles/packet",
             Self::CyclesPerByte => "cycles/B",
+            Self::ReferenceCyclesPerPacket => "ref. cycles/packet",
+            Self::ReferenceCyclesPerByte => "ref. cycles/B",
+            Self::SoftwareEventsPerPacket => "software events/packet",
+            Self::SoftwareEventsPerByte => "software events/B",
             Self::CpuNsPerPacket => "CPU-ns/packet",
             Self::CpuNsPerByte => "CPU-ns/B",
         }
@@ -339,7 +370,7 @@ impl FromStr for Metric {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{ENTRIES, Metric, Quantity};
+    use super::{ENTRIES, Metric, Quantity, Unit};
 
     #[test]
     fn every_quantity_is_listed_once_in_order() {
@@ -349,6 +380,29 @@ mod tests {
         assert_eq!(listed.len(), Quantity::SplitDistanceRatio as usize + 1);
         let names: BTreeSet<&str> = ENTRIES.iter().map(|entry| entry.name).collect();
         assert_eq!(names.len(), listed.len());
+    }
+
+    #[test]
+    fn cycles_are_called_by_what_counted_them() {
+        let metric = Metric::of(Quantity::CyclesPerPacket, "probe");
+        for (unit, words) in [
+            (
+                Unit::CyclesPerPacket,
+                "processor cycles per packet at the uplinks of probe",
+            ),
+            (
+                Unit::ReferenceCyclesPerPacket,
+                "reference cycles per packet at the uplinks of probe",
+            ),
+            (
+                Unit::SoftwareEventsPerPacket,
+                "software events in the place of cycles per packet at the uplinks of probe",
+            ),
+        ] {
+            assert_eq!(metric.words_in(unit), words);
+        }
+        let goodput = Metric::whole(Quantity::Goodput);
+        assert_eq!(goodput.words_in(goodput.unit()), "goodput");
     }
 
     #[test]

@@ -230,7 +230,22 @@ impl RunMeasurements {
 
     /// Notes a number, or why there is none. A number that was found before stays.
     pub fn note(&mut self, metric: Metric, value: Result<f64, String>, origin: &Origin) {
-        let measured = Measured::new(metric, value, origin);
+        let unit = metric.unit();
+        self.note_in(metric, unit, value, origin);
+    }
+
+    /// The same in a unit that says more than the metric: whose cycles.
+    pub fn note_in(
+        &mut self,
+        metric: Metric,
+        unit: Unit,
+        value: Result<f64, String>,
+        origin: &Origin,
+    ) {
+        let measured = Measured {
+            unit,
+            ..Measured::new(metric, value, origin)
+        };
         let known = self.measured.get(&measured.metric);
         if known.is_none_or(|known| known.value.is_none() && measured.value.is_some()) {
             self.measured.insert(measured.metric.clone(), measured);
@@ -266,6 +281,12 @@ fn as_list<S: serde::Serializer>(
 fn shown(run: &Run, path: &Path) -> String {
     let relative = path.strip_prefix(&run.folder).unwrap_or(path);
     format!("runs/{}/{}", run.manifest.id, relative.display())
+}
+
+/// A refusal of a run's file in one line that names it as in the dataset, wherever that lies.
+fn refusal(run: &Run, error: &dyn Error) -> String {
+    let folder = run.folder.display().to_string();
+    one_line(error).replace(&folder, &format!("runs/{}", run.manifest.id))
 }
 
 /// An error and its sources in one line.

@@ -42,7 +42,7 @@ fn own_samples(run: &Run, into: &mut RunMeasurements) -> Vec<(String, Samples)> 
     for path in KINDS.iter().flat_map(|kind| run.files_of_kind(kind)) {
         match read(&path) {
             Ok(samples) => found.push((super::shown(run, &path), samples)),
-            Err(error) => into.notes.push(super::one_line(&error)),
+            Err(error) => into.notes.push(super::refusal(run, &error)),
         }
     }
     found

@@ -51,13 +51,14 @@ pub struct Share {
 }
 
 impl Profile {
-    /// Adds a row, unless another node of the same kernel has covered its interval already.
-    pub fn add(&mut self, row: &ProfileRow) {
+    /// Adds a row, unless another node of the same kernel has covered its interval already; says
+    /// whether it did.
+    pub fn add(&mut self, row: &ProfileRow) -> bool {
         let interval_us = (row.interval_start_us, row.interval_end_us);
         let samples = u64::try_from(row.samples).unwrap_or(0);
         if !self.kernels.take(&row.boot_id, &row.node, interval_us) {
             self.repeated += samples;
-            return;
+            return false;
         }
         self.sources.insert((row.event, row.frequency_hz));
         let place = Place {
@@ -66,6 +67,7 @@ impl Profile {
             stack: row.stack.clone(),
         };
         *self.samples.entry(place).or_default() += samples;
+        true
     }
 
     /// All samples, idle ones included.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::table::table;
 use crate::compare::{
-    CampaignReport, CaseSummary, CompareReport, Comparison, Figures, MetricReport,
+    CampaignReport, CaseSummary, CompareReport, Comparison, Family, Figures, MetricReport, Role,
 };
 use crate::measurements::{Unit, amount, digits};
 use crate::stats::Interval;
@@ -52,7 +52,7 @@ fn campaign(campaign: &CampaignReport, text: &mut String) {
     let _ = writeln!(
         text,
         "p-values are those of permutation tests, adjusted by Holm over {}; intervals are of 95 % each, not adjusted\n",
-        counted(campaign.family.tests, "test")
+        families(&campaign.families)
     );
     for metric in &campaign.metrics {
         self::metric(metric, campaign.margin, text);
@@ -61,6 +61,16 @@ fn campaign(campaign: &CampaignReport, text: &mut String) {
         let _ = writeln!(text, "Note: {note}");
     }
     text.push('\n');
+}
+
+/// Over which tests p-values are adjusted, each family by itself.
+pub(super) fn families(families: &[Family]) -> String {
+    let tested = families.iter().filter(|family| family.tests > 0);
+    let counted: Vec<String> = tested.map(Family::counted).collect();
+    match counted.is_empty() {
+        true => "no test".to_owned(),
+        false => counted.join(" and, apart from them, over "),
+    }
 }
 
 fn metric(report: &MetricReport, margin: f64, text: &mut String) {
@@ -75,8 +85,12 @@ fn metric(report: &MetricReport, margin: f64, text: &mut String) {
         "Hodges–Lehmann",
         "flagged",
     ];
-    let words = report.metric.words();
-    let _ = writeln!(text, "{} ({words})", report.metric);
+    let role = match report.role {
+        Role::All => "",
+        Role::Primary => ", declared primary",
+        Role::Secondary => ", secondary",
+    };
+    let _ = writeln!(text, "{} ({}{role})", report.metric, report.words);
     let _ = write!(text, "{}", table(&header, &[1, 2, 3, 4, 5], rows.collect()));
     for case in &report.cases {
         absent(case, text);

@@ -20,6 +20,10 @@ pub struct PermutationTest {
     pub difference: f64,
     /// Two-sided p-value.
     pub p_value: f64,
+    /// The smallest p-value that these runs could have given, however they were dealt: a property of
+    /// the pooled values and the two numbers of runs alone (Tarone 1990). Of drawn splits the smallest
+    /// that so many draws can give.
+    pub least_p_value: f64,
     /// Splits that were looked at.
     pub splits: u64,
     /// Whether these were all there are; else they were drawn at random.
@@ -57,18 +61,26 @@ pub fn permutation_test(
     if !split.total.is_finite() || !observed.is_finite() {
         return None;
     }
-    let least = observed.abs() - tolerance(&values);
-    let (p_value, splits, exact) = match split.count_far(&values, least) {
-        Some((far, all)) => (far as f64 / all as f64, all, true),
+    let tolerance = tolerance(&values);
+    let least = observed.abs() - tolerance;
+    let farthest = split.farthest(&values) - tolerance;
+    let counted = split.count_far(&values, &[least, farthest]);
+    let (p_value, least_p_value, splits, exact) = match counted {
+        Some((far, all)) => {
+            let [p_value, least] = [far[0], far[1]].map(|far| far as f64 / all as f64);
+            (p_value, least, all, true)
+        }
         None if draws > 0 => {
             let far = split.draw_far(values, draws, seed, least);
-            ((far + 1) as f64 / (draws as f64 + 1.0), draws, false)
+            let all = draws as f64 + 1.0;
+            ((far + 1) as f64 / all, 1.0 / all, draws, false)
         }
         None => return None,
     };
     Some(PermutationTest {
         difference: sign * observed,
         p_value,
+        least_p_value,
         splits,
         exact,
     })
@@ -86,13 +98,16 @@ pub fn sign_flip_test(differences: &[f64], draws: u64, seed: u64) -> Option<Perm
     if !observed.is_finite() {
         return None;
     }
-    let least = observed.abs() - tolerance(&values);
+    let tolerance = tolerance(&values);
+    let least = observed.abs() - tolerance;
+    let farthest = values.iter().map(|value| value.abs()).sum::<f64>() - tolerance;
     let (left, right) = values.split_at(values.len() / 2);
-    let (p_value, splits, exact) = if right.len() <= MOST_HALF_SUMS.ilog2() as usize {
+    let (p_value, least_p_value, splits, exact) = if right.len() <= MOST_HALF_SUMS.ilog2() as usize
+    {
         let (left, right) = (signed_sums(left), signed_sums(right));
         let all = left.len() as u64 * right.len() as u64;
-        let far = count_beyond(&left, &right, -least, least);
-        (far as f64 / all as f64, all, true)
+        let share = |least: f64| count_beyond(&left, &right, -least, least) as f64 / all as f64;
+        (share(least), share(farthest), all, true)
     } else if draws > 0 {
         let mut random = Random::new(seed);
         let mut sum = || -> f64 {
@@ -103,13 +118,15 @@ pub fn sign_flip_test(differences: &[f64], draws: u64, seed: u64) -> Option<Perm
             signed.sum()
         };
         let far = (0..draws).filter(|_| sum().abs() >= least).count();
-        ((far + 1) as f64 / (draws as f64 + 1.0), draws, false)
+        let all = draws as f64 + 1.0;
+        ((far + 1) as f64 / all, 1.0 / all, draws, false)
     } else {
         return None;
     };
     Some(PermutationTest {
         difference: observed / n,
         p_value,
+        least_p_value,
         splits,
         exact,
     })
@@ -160,9 +177,20 @@ impl Split {
         chosen_sum / self.chosen as f64 - (self.total - chosen_sum) / self.rest as f64
     }
 
-    /// How many of all ways to choose put the means at least so far apart, and how many there are;
-    /// `None` where there are too many.
-    fn count_far(&self, values: &[f64], least: f64) -> Option<(u64, u64)> {
+    /// The distance of the means that no way to choose exceeds: the chosen are the lowest or the
+    /// highest of the values, which are sorted by their group and not yet all together.
+    fn farthest(&self, values: &[f64]) -> f64 {
+        let mut rising = values.to_vec();
+        rising.sort_unstable_by(f64::total_cmp);
+        let lowest: f64 = rising[..self.chosen].iter().sum();
+        let highest: f64 = rising[self.rest..].iter().sum();
+        let apart = [lowest, highest].map(|sum| self.apart(sum).abs());
+        apart[0].max(apart[1])
+    }
+
+    /// For each distance how many of all ways to choose put the means at least so far apart, and how
+    /// many ways there are; `None` where there are too many.
+    fn count_far(&self, values: &[f64], distances: &[f64]) -> Option<(Vec<u64>, u64)> {
         let (left, right) = values.split_at(values.len() / 2);
         let (left, right) = (
             sums_by_size(left, self.chosen)?,
@@ -171,13 +199,16 @@ impl Split {
         // The distance is linear in the chosen sum.
         let slope = 1.0 / self.chosen as f64 + 1.0 / self.rest as f64;
         let offset = self.total / self.rest as f64;
-        let (low, high) = ((offset - least) / slope, (offset + least) / slope);
-        let (mut far, mut all) = (0, 0);
+        let mut far = vec![0; distances.len()];
+        let mut all = 0;
         for (taken, left) in left.iter().enumerate() {
             let Some(right) = right.get(self.chosen - taken) else {
                 continue;
             };
-            far += count_beyond(left, right, low, high);
+            for (far, least) in far.iter_mut().zip(distances) {
+                let (low, high) = ((offset - least) / slope, (offset + least) / slope);
+                *far += count_beyond(left, right, low, high);
+            }
             all += left.len() as u64 * right.len() as u64;
         }
         Some((far, all))
@@ -256,7 +287,40 @@ fn count_beyond(left: &[f64], right: &[f64], low: f64, high: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::runs_for_level;
+    use super::{permutation_test, runs_for_level, sign_flip_test};
+
+    #[track_caller]
+    fn check_least(first: &[f64], second: &[f64], ways: f64, splits: f64) {
+        let test = permutation_test(first, second, 0, 1).unwrap();
+        assert!(
+            (test.least_p_value - ways / splits).abs() < 1e-15,
+            "{test:?}"
+        );
+        let turned = permutation_test(second, first, 0, 1).unwrap();
+        assert_eq!(turned.least_p_value, test.least_p_value);
+    }
+
+    #[test]
+    fn the_smallest_p_is_that_of_the_farthest_deal_whatever_was_seen() {
+        // Groups of one size are as far apart either way round, others are not.
+        check_least(&[1.0, 7.0, 3.0, 4.0], &[2.0, 5.0, 6.0, 8.0], 2.0, 70.0);
+        check_least(&[1.0, 2.0, 3.0, 4.0], &[5.0, 6.0, 7.0, 8.0], 2.0, 70.0);
+        check_least(&[1.0, 3.0, 9.0], &[2.0, 4.0, 5.0, 6.0], 1.0, 35.0);
+        // Of equal runs any may be the one that is far.
+        check_least(&[0.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 1.0], 70.0, 70.0);
+        check_least(&[0.0, 0.0, 0.0, 2.0], &[0.0, 0.0, 0.0, 1.0], 30.0, 70.0);
+        check_least(&[4.0; 3], &[4.0; 3], 20.0, 20.0);
+        let drawn = permutation_test(&[1.0; 40], &[2.0; 40], 99, 1).unwrap();
+        assert_eq!((drawn.exact, drawn.least_p_value), (false, 0.01));
+    }
+
+    #[test]
+    fn the_smallest_p_of_signs_is_that_of_all_alike() {
+        let flips = sign_flip_test(&[1.0, -2.0, 3.0, 4.0], 0, 1).unwrap();
+        assert_eq!(flips.least_p_value, 2.0 / 16.0);
+        let with_zeros = sign_flip_test(&[1.0, 0.0, 0.0, 4.0], 0, 1).unwrap();
+        assert_eq!(with_zeros.least_p_value, 8.0 / 16.0);
+    }
 
     #[test]
     fn few_runs_cannot_show_much() {

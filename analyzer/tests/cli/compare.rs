@@ -142,6 +142,29 @@ fn a_narrower_family_and_margin_are_what_was_asked_for() {
 }
 
 #[test]
+fn what_the_plan_declared_is_a_family_by_itself() {
+    let folder = campaign(&FAST, &SLOW);
+    let plan = folder.path().join("campaign.json");
+    let declare = |metric: &str| {
+        let text = format!(r#"{{"campaign": "egress", "primary": ["{metric}"], "seed": 1}}"#);
+        fs::write(&plan, text).expect("the folder takes a plan");
+    };
+    declare("goodput");
+    let text = compare(folder.path(), &[]);
+    assert!(
+        text.contains("adjusted by Holm over 1 primary test;")
+            && text.contains("goodput (goodput, declared primary)"),
+        "{text}"
+    );
+    declare("speed");
+    let root = folder.path().to_str().unwrap();
+    refused(
+        &["compare", "--dataset", root],
+        &["campaign.json, primary", "no metric \"speed\""],
+    );
+}
+
+#[test]
 fn too_few_runs_are_refused_in_a_sentence_and_failed_ones_listed() {
     let folder = campaign(&FAST[..2], &SLOW);
     write_run(folder.path(), "bpf", 3, 1.0);

@@ -176,6 +176,56 @@ fn the_page_is_written_whole_and_the_same_each_time() {
 }
 
 #[test]
+fn a_dataset_by_url_gives_what_its_folder_gives() {
+    let dataset = written(&balanced(passing()));
+    add_run(dataset.path(), "run-1", RunOutcome::Completed);
+    add_run(dataset.path(), "run-2", RunOutcome::Completed);
+    let folder = dataset.path().to_str().expect("a readable name");
+    let url = format!("file://{folder}");
+    for arguments in [
+        vec!["report"],
+        vec!["report", "--format", "json"],
+        vec!["compare", "--metric", "goodput"],
+        vec!["egress", "--run", "run-2"],
+    ] {
+        let of = |place: &str| {
+            let place = ["--dataset", place];
+            let output = weighbridge(&[arguments.as_slice(), &place].concat()).output();
+            let output = output.expect("the program starts");
+            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
+            output.stdout
+        };
+        let by_folder = of(folder);
+        assert!(
+            !by_folder.is_empty() && by_folder == of(&url),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn files_of_failed_runs_are_read_by_those_who_name_them() {
+    let dataset = written(&balanced(passing()));
+    add_run(dataset.path(), "run-1", RunOutcome::Completed);
+    add_run(dataset.path(), "run-2", RunOutcome::Failed);
+    // What a client that was killed leaves behind.
+    fs::write(dataset.path().join("runs/run-2/iperf3.json"), "")
+        .expect("the run's folder is there");
+    let root = dataset.path().to_str().expect("a readable name");
+    let egress = ["egress", "--dataset", root];
+    let output = weighbridge(&egress).output().expect("the program starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert_eq!(
+        errors.trim_end(),
+        "weighbridge: the failed run run-2 is left out; --run run-2 reads it"
+    );
+    let named = [egress.as_slice(), &["--run", "run-2"]].concat();
+    refused(&named, &["run-2/iperf3.json", "killed before it wrote"]);
+}
+
+#[test]
 fn bad_use_gets_one_line() {
     refused(&["report", "--dataset", "/nowhere"], &["/nowhere"]);
     let dataset = written(&passing());

@@ -1,11 +1,14 @@
-//! Simulated campaigns: without a difference Holm's family keeps its level, and a shift of one and a
-//! half standard deviations is found as often as scipy finds it.
+//! Simulated campaigns: without a difference Holm's family keeps its level, and so do the sentences of
+//! `compare`; a shift of one and a half standard deviations is found as often as scipy finds it.
 
+use analyzer::compare::{Declaration, Options, Role, compare};
+use analyzer::measurements::{Measurements, Metric, Origin, Quantity, RunMeasurements};
 use analyzer::stats::holm::holm;
 use analyzer::stats::mean::welch;
 use analyzer::stats::permutation::permutation_test;
 use analyzer::stats::random::Random;
 use serde::Deserialize;
+use trace_schema::manifest::RunManifest;
 
 use super::cases;
 use super::run_rates::{CAMPAIGNS, MOST, runs};
@@ -58,6 +61,77 @@ fn campaigns_without_a_difference_rarely_show_one() {
     // Blocks whose runs are alike make the test of all runs cautious, not wrong.
     let (_, adjusted) = false_alarms(13, |value, block| value + (block * block % 5) as f64);
     assert!(adjusted <= MOST, "{adjusted} of 2,000 in blocks");
+}
+
+/// A campaign of two cases without any difference, by some metrics.
+fn idle_campaign(random: &mut Random, runs_a_case: usize) -> Measurements {
+    let mut runs_of = Vec::new();
+    for case in ["a", "b"] {
+        let values: Vec<Vec<f64>> = METRICS_COMPARED.map(|_| runs(random, 1.0)).to_vec();
+        for run in 0..runs_a_case {
+            let manifest = RunManifest {
+                campaign: "idle".into(),
+                case: case.into(),
+                ..RunManifest::new(&format!("{case}-{run}"), "iperf3", (0, 1))
+            };
+            let mut measured = RunMeasurements::of(&manifest);
+            for (quantity, values) in METRICS_COMPARED.into_iter().zip(&values) {
+                let metric = Metric::whole(quantity);
+                measured.note(metric, Ok(values[run]), &Origin::default());
+            }
+            runs_of.push(measured);
+        }
+    }
+    Measurements {
+        runs: runs_of,
+        notes: Vec::new(),
+    }
+}
+
+const METRICS_COMPARED: [Quantity; 4] = [
+    Quantity::Goodput,
+    Quantity::RttMean,
+    Quantity::CyclesPerPacket,
+    Quantity::Memory,
+];
+
+/// In how many campaigns a sentence of each family says that something differs.
+fn said_to_differ(seed: u64, campaigns: usize, runs_a_case: usize) -> [usize; 2] {
+    let options = Options {
+        declared: Some(Declaration {
+            campaign: "idle".into(),
+            primary: vec!["goodput".parse().unwrap(), "memory".parse().unwrap()],
+        }),
+        ..Options::default()
+    };
+    let mut random = Random::new(seed);
+    let mut found = [0; 2];
+    for _ in 0..campaigns {
+        let report = compare(&idle_campaign(&mut random, runs_a_case), &options).unwrap();
+        for (count, role) in found.iter_mut().zip([Role::Primary, Role::Secondary]) {
+            let metrics = report.campaigns[0].metrics.iter();
+            let mut of_role = metrics.filter(|metric| metric.role == role);
+            // Where nothing is shown the sentence begins otherwise, or tells what was measured.
+            let says =
+                |sentence: &str| sentence.starts_with("a's ") && !sentence.contains(" measured ");
+            *count += usize::from(of_role.any(|metric| says(&metric.comparisons[0].sentence)));
+        }
+    }
+    found
+}
+
+#[test]
+fn each_family_of_a_campaign_keeps_its_level_in_what_is_said() {
+    // Two tests a family: one in twenty each, and four standard errors of a count in 500.
+    let [primary, secondary] = said_to_differ(15, 500, 8);
+    for found in [primary, secondary] {
+        assert!(
+            (5..=45).contains(&found),
+            "{primary} and {secondary} of 500"
+        );
+    }
+    // Four runs a case can show nothing in a family of two, and say nothing.
+    assert_eq!(said_to_differ(16, 200, 4), [0, 0]);
 }
 
 #[test]

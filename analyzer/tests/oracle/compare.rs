@@ -60,6 +60,7 @@ struct Pair {
     /// U, p-value.
     mann_whitney: [f64; 2],
     permutation_p: Option<f64>,
+    permutation_least_p: Option<f64>,
     cliffs_delta: f64,
     shift: Ends,
     pseudo_median: Option<Ends>,
@@ -182,6 +183,9 @@ fn exact_tests_by_rank_and_by_permutation() {
         assert_eq!(test.exact, case.permutation_p.is_some(), "{}", case.name);
         if let Some(expected) = case.permutation_p {
             assert_close(test.p_value, expected, &case.name);
+        }
+        if let Some(expected) = case.permutation_least_p {
+            assert_close(test.least_p_value, expected, &case.name);
         }
     }
 }

@@ -6,12 +6,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use analyzer::books::{Balance, Books, BooksReport};
 use analyzer::compare::{Options, compare};
 use analyzer::cost::{
-    Cost, CostReport, CycleBasis, Denominators, Part, PartCost, PerUnit, RunCost,
+    ComponentCost, Components, Cost, CostReport, CycleBasis, Denominators, Part, PartCost, PerUnit,
+    RunCost, UserCost,
 };
 use analyzer::measurements::{
     Measured, Measurements, Metric, Origin, Point, Quantity, RunMeasurements, Series,
 };
 use analyzer::report::campaign::{Findings, InputFile, InputGroup};
+use analyzer::stats::Interval;
 use analyzer::stats::distance::expected_distance;
 use analyzer::verdict::{
     EgressReport, Failover, LeakWindow, Moment, NotJudged, Outcome, PodRollup, PolicyRollup,
@@ -317,6 +319,11 @@ fn cost(manifests: &[RunManifest], noise: &mut Noise) -> CostReport {
                 cpu_ns: Some(cycles / 2.6),
                 cycles: Some(cycles),
             },
+            // A gateway's case passes three uplinks.
+            per_client_packet: PerUnit {
+                cpu_ns: Some(3.0 * cycles / 2.6),
+                cycles: Some(3.0 * cycles),
+            },
             ..Cost::default()
         };
         RunCost {
@@ -345,7 +352,7 @@ fn cost(manifests: &[RunManifest], noise: &mut Noise) -> CostReport {
             nodes: Vec::new(),
             books: Vec::new(),
             losses: Vec::new(),
-            profile: None,
+            profile: Some(profile(noise)),
         }
     });
     CostReport {
@@ -356,6 +363,63 @@ fn cost(manifests: &[RunManifest], noise: &mut Noise) -> CostReport {
         ],
         cases: Vec::new(),
         runs: runs.collect(),
+    }
+}
+
+/// What samples of a run would tell.
+fn profile(noise: &mut Noise) -> Components {
+    let kernel = [
+        ("tcp", 0.14),
+        ("netfilter", 0.09),
+        ("memory", 0.12),
+        ("driver", 0.03),
+        ("veth", 0.05),
+        ("ip", 0.08),
+        ("tunnel", 0.06),
+        ("bpf", 0.07),
+        ("scheduler", 0.08),
+        ("gro/gso", 0.03),
+        ("socket", 0.04),
+        ("udp", 0.005),
+        ("other kernel", 0.06),
+    ];
+    let mut share = |mean: f64| mean * (1.0 + 0.1 * noise.next());
+    let components = kernel.map(|(group, mean)| {
+        let share = share(mean);
+        ComponentCost {
+            component: group.to_owned(),
+            group: group.to_owned(),
+            samples: (share * 10_000.0) as u64,
+            share,
+            share_interval: Interval {
+                low: share - 0.01,
+                high: share + 0.01,
+            },
+            per_wire_packet: PerUnit::default(),
+            per_client_packet: PerUnit::default(),
+            per_response: PerUnit::default(),
+        }
+    });
+    let left = 1.0 - components.iter().map(|one| one.share).sum::<f64>();
+    let user_space = [
+        (Part::Application, 0.7),
+        (Part::Probe, 0.1),
+        (Part::Cni, 0.2),
+    ];
+    let user_space = user_space.map(|(part, of_it)| UserCost {
+        part,
+        samples: (left * of_it * 10_000.0) as u64,
+        share: left * of_it,
+        per_wire_packet: PerUnit::default(),
+        per_client_packet: PerUnit::default(),
+    });
+    Components {
+        sources: Vec::new(),
+        busy_samples: 10_000,
+        idle_samples: 5_000,
+        repeated_samples: 0,
+        components: components.to_vec(),
+        user_space: user_space.to_vec(),
     }
 }
 

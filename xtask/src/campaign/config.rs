@@ -1,12 +1,13 @@
 //! A campaign as it will be run: validated, with every default filled in.
 //!
 //! Refuses, with file and line: factors and values that the study does not know, factors that are
-//! missing, cases that are the same, more pairs than there are.
+//! missing, cases that are the same, more pairs than there are, metrics that nobody measures.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use analyzer::compare::MetricChoice;
 use anyhow::{Context as _, anyhow, bail};
 use lab::{DataPlane, Datapath};
 use serde_saphyr::Spanned;
@@ -30,6 +31,8 @@ pub struct Campaign {
     pub target: String,
     /// What the order is drawn from.
     pub seed: u64,
+    /// Metrics that it is made for, by name.
+    pub primary: Vec<String>,
     /// Blocks.
     pub repetitions: u32,
     /// Load of a run.
@@ -149,6 +152,8 @@ impl Campaign {
         }
         let name = named(&file.name)?;
         let cases = cases(&file, study)?;
+        let primary = file.primary.iter().map(metric);
+        let primary = primary.collect::<anyhow::Result<_>>()?;
         let number = |given: Option<Positive>, usual: u32| given.map_or(usual, |given| given.0);
         let duration = overrides.duration.unwrap_or(file.duration.0);
         let warm_up = file.warm_up.map_or(Duration::ZERO, |time| time.0);
@@ -168,6 +173,7 @@ impl Campaign {
             study,
             target: overrides.target.clone().unwrap_or(file.target),
             seed: overrides.seed.unwrap_or(file.seed),
+            primary,
             repetitions: overrides.repetitions.unwrap_or(file.repetitions.0),
             duration,
             warm_up,
@@ -190,6 +196,14 @@ impl Campaign {
     /// Load of one run, warm-up included.
     pub fn load(&self) -> Duration {
         self.warm_up + self.duration
+    }
+}
+
+/// The name of a metric, which is one that `weighbridge compare` knows.
+fn metric(name: &Spanned<String>) -> anyhow::Result<String> {
+    match name.value.parse::<MetricChoice>() {
+        Ok(_) => Ok(name.value.clone()),
+        Err(unknown) => bail!("{}: primary: {unknown}", line(name)),
     }
 }
 

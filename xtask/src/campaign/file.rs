@@ -25,6 +25,9 @@ pub struct File {
     pub target: String,
     /// What the order is drawn from.
     pub seed: u64,
+    /// Metrics that the campaign is made for, as `weighbridge compare --metric` takes them.
+    #[serde(default)]
+    pub primary: Vec<Spanned<String>>,
     /// Blocks, each with every case once.
     pub repetitions: Positive,
     /// Load of a run.

@@ -35,6 +35,10 @@ pub struct Plan {
     pub file_sha256: String,
     /// Whether it is the file's quick form.
     pub quick: bool,
+    /// Metrics that it is made for: `weighbridge compare` takes them for primary, since they stand here
+    /// before the first run.
+    #[serde(default)]
+    pub primary: Vec<String>,
     /// Blocks.
     pub repetitions: u32,
     /// Load of a run that figures use, seconds.
@@ -84,6 +88,7 @@ impl Plan {
             file: file.display().to_string(),
             file_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             quick,
+            primary: campaign.primary.clone(),
             repetitions: campaign.repetitions,
             duration_s: campaign.duration.as_secs_f64(),
             warm_up_s: campaign.warm_up.as_secs_f64(),

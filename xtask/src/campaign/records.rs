@@ -146,6 +146,7 @@ mod tests {
             file: String::new(),
             file_sha256: String::new(),
             quick: false,
+            primary: Vec::new(),
             repetitions: 1,
             duration_s: 1.0,
             warm_up_s: 0.0,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::table::{Cell, Table};
 use super::{Comparisons, MetricComparisons, Source};
-use crate::compare::{CompareReport, Comparison, Figures, MetricReport};
+use crate::compare::{CompareReport, Comparison, Family, Figures, MetricReport, Role};
 use crate::figures::Unit;
 
 /// The section; where nothing is compared, the reason.
@@ -32,7 +32,7 @@ pub(super) fn section(compared: &Result<CompareReport, String>) -> Comparisons {
             if !measured.is_empty() && measured.iter().all(|one| one.n.0.min(one.n.1) < 2) {
                 // Single runs do not even tell how many are needed: sentences and empty rows for each
                 // pair would bury the figures.
-                too_few.push(metric.metric.words());
+                too_few.push(metric.words.clone());
             } else if !measured.is_empty() {
                 section.metrics.push(MetricComparisons {
                     sentences: measured.iter().map(|one| one.sentence.clone()).collect(),
@@ -47,10 +47,8 @@ pub(super) fn section(compared: &Result<CompareReport, String>) -> Comparisons {
             ));
         }
         section.notes.extend(campaign.notes.iter().cloned());
-        section.notes.push(format!(
-            "p-values are adjusted together over {} tests: {}",
-            campaign.family.tests, campaign.family.what
-        ));
+        let tested = campaign.families.iter().filter(|family| family.tests > 0);
+        section.notes.extend(tested.map(adjustment));
     }
     if section.metrics.is_empty() {
         let too_few = section
@@ -72,11 +70,29 @@ pub(super) fn section(compared: &Result<CompareReport, String>) -> Comparisons {
     section
 }
 
+fn adjustment(family: &Family) -> String {
+    let why = match family.role {
+        Role::All => "",
+        Role::Primary => " of metrics that the campaign declared primary before its first run",
+        Role::Secondary => " of the other metrics, which support the primary ones",
+    };
+    format!(
+        "p-values are adjusted together over {}{why}: {}",
+        family.counted(),
+        family.what
+    )
+}
+
 fn table(metric: &MetricReport, measured: &[&Comparison]) -> Table {
     let unit = Some(metric.unit.into());
     let ratio = Some(Unit::Ratio);
+    let title = match metric.role {
+        Role::All => metric.words.clone(),
+        Role::Primary => format!("{}, declared primary", metric.words),
+        Role::Secondary => format!("{}, secondary", metric.words),
+    };
     let mut table = Table::new(
-        &metric.metric.words(),
+        &title,
         &[
             ("first", None),
             ("second", None),

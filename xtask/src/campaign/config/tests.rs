@@ -1,5 +1,7 @@
 //! Files that are taken and files that are refused, each refusal one line that names the place.
 
+use analyzer::stats::permutation::runs_for_level;
+
 use super::*;
 
 const GOOD: &str = "\
@@ -104,6 +106,10 @@ fn what_the_file_does_not_know_is_refused_with_its_line() {
     );
     let twice = with("name: other", "name: one").replace("[tcp, udp]", "tcp");
     check_refused(&twice, &["line 9", "a second case one"]);
+    check_refused(
+        &with("seed: 7", "seed: 7\nprimary: [goodput, speed]"),
+        &["line 4", "primary", "no metric \"speed\"", "goodput"],
+    );
     check_refused(&with("name: one", "name: a/b"), &["line 7", "a/b"]);
     check_refused(&with("[tcp, udp]", "[]"), &["line 10", "empty list"]);
     check_refused(
@@ -123,13 +129,21 @@ fn the_studies_that_are_shipped_are_taken_in_both_forms() {
                 ..Overrides::default()
             };
             let campaign = Campaign::read(&path, &text, study, &overrides).unwrap();
-            assert_eq!(campaign.repetitions, if quick { 4 } else { 8 });
-            let cases = match (study, quick) {
-                (Study::Egress, _) => 4,
-                (Study::Ingress, false) => 8,
-                (Study::Ingress, true) => 6,
+            let (cases, pairs) = match (study, quick) {
+                (Study::Egress, _) => (4, 4),
+                (Study::Ingress, false) => (8, 4),
+                (Study::Ingress, true) => (6, 3),
             };
             assert_eq!(campaign.cases.len(), cases);
+            // As many runs as the primary metrics' tests need before they can show anything.
+            let tests = campaign.primary.len() * pairs;
+            assert!(tests > 0, "{study:?} declares nothing");
+            let needed = runs_for_level(0.05 / tests as f64).unwrap();
+            assert!(
+                u64::from(campaign.repetitions) >= needed,
+                "{study:?}: {needed}"
+            );
+            assert_eq!(campaign.repetitions == 8, !quick);
         }
     }
 }
