@@ -24,7 +24,7 @@ use anyhow::Context;
 use trace_schema::{cpu::CpuRow, ledger::LedgerRow};
 use tracing::{info, warn};
 
-use self::{cycles::Cycles, kernel_wide::KernelWideLock};
+use self::cycles::Cycles;
 use crate::{
     aggregate::{
         Interval,
@@ -51,7 +51,6 @@ const REALTIME: &str = "/sys/kernel/realtime";
 pub struct Processors {
     maps: CpuMaps,
     cycles: Cycles,
-    kernel_wide: KernelWideLock,
     root: PathBuf,
     statistics: Option<OwnedFd>,
     run_times: HashMap<String, (u64, u64)>,
@@ -80,7 +79,6 @@ impl Processors {
         Ok(Self {
             maps,
             cycles,
-            kernel_wide: KernelWideLock::new(config.kernel_wide, config.kernel_wide_lock.clone()),
             root,
             statistics,
             run_times: HashMap::new(),
@@ -120,13 +118,14 @@ impl Processors {
         Ok(())
     }
 
-    /// The rows of the closed epoch.
+    /// The rows of the closed epoch, with those that hold for the whole kernel or without.
     pub fn collect(
         &mut self,
         interval: &Interval,
         epoch: u32,
         hooks: &Hooks,
         index: &mut Index,
+        kernel_wide: bool,
     ) -> anyhow::Result<Charged> {
         let drained = self.maps.collect(epoch)?;
         if drained.totals.unread > 0 {
@@ -141,7 +140,7 @@ impl Processors {
         let terms = Terms {
             source: self.cycles.source(),
             reference_hz: self.cycles.reference_hz(),
-            kernel_wide: self.kernel_wide.is_ours(),
+            kernel_wide,
         };
         let root = &self.root;
         let place = |id: u64| place_of(index, root, id);
@@ -163,11 +162,6 @@ impl Processors {
     /// Where cycles come from.
     pub fn cycles(&self) -> &Cycles {
         &self.cycles
-    }
-
-    /// Whether this probe writes what concerns the whole kernel.
-    pub fn is_kernel_wide(&mut self) -> bool {
-        self.kernel_wide.is_ours()
     }
 
     /// Opens counters on CPUs that came online, so that they are there before the next interval.

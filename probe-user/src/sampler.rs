@@ -37,7 +37,7 @@ use crate::{
         netlink::{Counters, Netlink},
     },
     loader::{self, Parameters, ProcessorParameters},
-    processors::{Processors, cycles::Cycles},
+    processors::{Processors, cycles::Cycles, kernel_wide::KernelWideLock},
 };
 
 /// Least time between two scans of the cgroup tree that unknown ids ask for.
@@ -56,6 +56,7 @@ pub struct Sampler {
     follow: Follow,
     cgroups: Index,
     processors: Option<Processors>,
+    kernel_wide: KernelWideLock,
     wire_log: WireLog,
     logger: Option<EbpfLogger<&'static dyn log::Log>>,
     edges: BTreeMap<u32, Edge>,
@@ -133,6 +134,7 @@ impl Sampler {
             hooks: Hooks::new(ebpf, TcPath::of_kernel()),
             cgroups: Index::new(root.clone(), LEAST_SCAN_GAP).with_node(&node_root),
             processors,
+            kernel_wide: KernelWideLock::new(config.kernel_wide, config.kernel_wide_lock.clone()),
             wire_log: WireLog::default(),
             tick_ns: 1_000_000_000 / u64::from(ticks_per_second),
             start_us: clock.utc_us(clock::monotonic_ns()?),
@@ -163,10 +165,7 @@ impl Sampler {
         if let Some(processors) = &mut sampler.processors {
             processors.start(&mut sampler.hooks)?;
         }
-        let writes_kernel_wide = match &mut sampler.processors {
-            Some(processors) => processors.is_kernel_wide(),
-            None => true,
-        };
+        let writes_kernel_wide = sampler.kernel_wide.is_ours();
         sampler.machine.start(
             &sampler.config,
             &node_root,
@@ -218,10 +217,7 @@ impl Sampler {
         let cgroups = &mut self.cgroups;
         let flows = flow_rows(&interval, &drained, |id| owner(cgroups, id));
         let http = http_rows(&interval, &drained.http, |id| owner(cgroups, id));
-        let writes_kernel_wide = match &mut self.processors {
-            Some(processors) => processors.is_kernel_wide(),
-            None => true,
-        };
+        let writes_kernel_wide = self.kernel_wide.is_ours();
         let machine = self
             .machine
             .rows(&interval, &mut self.cgroups, writes_kernel_wide);
@@ -245,8 +241,13 @@ impl Sampler {
         );
         let mut cpu = Vec::new();
         if let Some(processors) = &mut self.processors {
-            let charged =
-                processors.collect(&interval, drained.epoch, &self.hooks, &mut self.cgroups)?;
+            let charged = processors.collect(
+                &interval,
+                drained.epoch,
+                &self.hooks,
+                &mut self.cgroups,
+                writes_kernel_wide,
+            )?;
             cpu = charged.rows;
             ledger.push(charged.ledger);
         }
