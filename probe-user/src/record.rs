@@ -31,8 +31,8 @@ use crate::spool::{Interval, Origin, Spool};
 use crate::{clock, sampler};
 
 use self::health::{Figures, RecorderHealth};
-use self::versions::Versions;
-use self::watch::Said;
+use self::versions::{Scope, Versions};
+use self::watch::{Failure, Said};
 
 /// Time between two writes of what was seen.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -236,14 +236,7 @@ impl Recorder {
                 return;
             }
             Said::Failed(scope, failure) => {
-                let name = health::name(&scope);
-                figures.failures += 1;
-                let known = figures.failing.get(&name);
-                if known.is_none_or(|(known, _)| known != &failure) {
-                    warn!(kind = name, ?failure, "cannot be read, will try again");
-                }
-                let since = known.map_or_else(Instant::now, |(_, since)| *since);
-                figures.failing.insert(name, (failure, since));
+                self.failed(&scope, failure);
                 return;
             }
             Said::Begin(scope) => {
@@ -269,11 +262,31 @@ impl Recorder {
                 (scope, rows)
             }
         };
-        figures.failing.remove(&health::name(&scope));
+        let failing = figures.failing.remove(&health::name(&scope));
+        if failing.is_some_and(|(failure, _)| failure.is_of_server()) && !figures.is_away() {
+            info!("the API server answers again");
+        }
         if !rows.is_empty() {
             *figures.rows.entry(scope.kind.kind).or_default() += rows.len() as u64;
         }
         self.pending.extend(rows);
+    }
+
+    /// A server that is away fails every kind: one line says so.
+    fn failed(&mut self, scope: &Scope, failure: Failure) {
+        let name = health::name(scope);
+        let figures = &mut self.figures;
+        figures.failures += 1;
+        let known = figures.failing.get(&name);
+        let is_news = match &failure {
+            Failure::Other(_) => !figures.is_away(),
+            failure => known.is_none_or(|(known, _)| known != failure),
+        };
+        if is_news {
+            warn!(kind = name, "{failure}; it is tried again");
+        }
+        let since = known.map_or_else(Instant::now, |(_, since)| *since);
+        figures.failing.insert(name, (failure, since));
     }
 
     fn flush(&mut self, health: &RecorderHealth) -> anyhow::Result<()> {

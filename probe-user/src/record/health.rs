@@ -91,6 +91,12 @@ impl Figures {
         self.is_discovered && self.unlisted.iter().all(refused)
     }
 
+    /// Whether the server fails some kind.
+    pub fn is_away(&self) -> bool {
+        let mut failing = self.failing.values();
+        failing.any(|(failure, _)| failure.is_of_server())
+    }
+
     fn complaint(&self, now: Instant) -> Option<String> {
         if let Some(reason) = &self.unwritten {
             return Some(format!("rows are not written: {reason}"));

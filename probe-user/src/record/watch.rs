@@ -22,6 +22,7 @@ use super::versions::Scope;
 /// Time until a failed look for kinds is repeated.
 const RETRY: Duration = Duration::from_secs(2);
 const NOT_FOUND: u16 = 404;
+const GONE: u16 = 410;
 const FORBIDDEN: [u16; 2] = [401, 403];
 
 /// What the API said.
@@ -49,13 +50,16 @@ pub enum Said {
 }
 
 /// Why reading failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The kind is not there any more.
+    #[error("the cluster lacks this kind now")]
     Absent,
     /// The recorder may not read it.
+    #[error("may not be read: grant get, list and watch")]
     Refused,
     /// The server is away, or anything else.
+    #[error("the API server cannot be read: {0}")]
     Other(String),
 }
 
@@ -192,6 +196,14 @@ async fn hand_on(
             Ok(Event::InitDone) => Some(Said::Done(scope)),
             Ok(Event::Apply(object)) => json(object).map(|object| Said::Applied(scope, object)),
             Ok(Event::Delete(object)) => json(object).map(|object| Said::Deleted(scope, object)),
+            // No failure: a list made anew says what was missed.
+            Err(error) if code(&error) == GONE => {
+                info!(
+                    kind = scope.kind.kind,
+                    "the server has forgotten what was watched (410 Gone): listing anew"
+                );
+                None
+            }
             Err(error) => Some(Said::Failed(scope, Failure::of(&error))),
         };
         if let Some(told) = told
@@ -207,16 +219,25 @@ fn json(object: DynamicObject) -> Option<Value> {
     serde_json::to_value(object).ok()
 }
 
+/// The server's status code; 0 where it did not come that far.
+fn code(error: &watcher::Error) -> u16 {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code,
+        watcher::Error::WatchError(status) => status.code,
+        _ => 0,
+    }
+}
+
 impl Failure {
+    /// Whether it is the server's own, and no single kind's.
+    pub fn is_of_server(&self) -> bool {
+        matches!(self, Self::Other(_))
+    }
+
     fn of(error: &watcher::Error) -> Self {
-        let code = match error {
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code,
-            watcher::Error::WatchError(status) => status.code,
-            _ => 0,
-        };
-        match code {
+        match code(error) {
             NOT_FOUND => Self::Absent,
             code if FORBIDDEN.contains(&code) => Self::Refused,
             _ => {
