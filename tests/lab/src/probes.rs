@@ -32,6 +32,8 @@ pub struct ProbeOptions {
     pub nodes: Vec<String>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// Variables of its environment, beside this process's own.
+    pub environment: Vec<(String, String)>,
     /// A command that starts it, such as one that drops capabilities; none as a rule.
     pub launcher: Vec<String>,
 }
@@ -46,6 +48,7 @@ impl ProbeOptions {
             max_flows: None,
             nodes: Vec::new(),
             arguments: Vec::new(),
+            environment: Vec::new(),
             launcher: Vec::new(),
         }
     }
@@ -97,6 +100,7 @@ impl Lab {
             let other = file.try_clone().map_err(LabError::file("open", &log))?;
             command
                 .args(&options.arguments)
+                .envs(options.environment.iter().cloned())
                 .stdin(Stdio::null())
                 .stdout(other)
                 .stderr(file);
