@@ -11,6 +11,7 @@ mod ingress;
 mod pipeline;
 mod profile;
 mod programs;
+mod report;
 mod resources;
 mod survival;
 mod truth;

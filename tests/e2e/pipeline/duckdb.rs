@@ -102,7 +102,7 @@ fn duckdb_totals(dataset: &Path) -> BTreeMap<String, Totals> {
 }
 
 /// The Python that has DuckDB.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let named = std::env::var_os("WEIGHBRIDGE_DUCKDB_PYTHON").map(PathBuf::from);
     let python = named.unwrap_or_else(|| workspace_root().join("target/tools/duckdb/bin/python3"));
     assert!(
