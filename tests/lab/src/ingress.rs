@@ -127,8 +127,11 @@ fn gateway_pod(name: &str, namespace: &str) -> PodConfig {
 
 fn labelled(name: &str, namespace: &str, node: &str, app: &str) -> PodConfig {
     let mut labels = vec![("app".to_owned(), app.to_owned())];
-    if name == GATEWAY_NGINX {
-        labels.push((objects::GATEWAY_LABEL.to_owned(), GATEWAY.to_owned()));
+    match name {
+        GATEWAY_NGINX => labels.push((objects::GATEWAY_LABEL.to_owned(), GATEWAY.to_owned())),
+        // As Cilium's own DaemonSet labels it.
+        GATEWAY_ENVOY => labels.push(("k8s-app".to_owned(), app.to_owned())),
+        _ => {}
     }
     PodConfig {
         namespace: namespace.to_owned(),
