@@ -20,7 +20,7 @@ pub fn code(error: &anyhow::Error) -> u8 {
             || cause.is::<interfaces::NotFound>()
             || cause.is::<cgroups::NotFound>()
             || cause.is::<record::NoCluster>()
-            || matches!(cause.downcast_ref(), Some(ship::StartError::Store(_)))
+            || matches!(cause.downcast_ref(), Some(error) if is_of_store(error))
             || cause.is::<NoCycles>()
             || cause.is::<NoStatistics>()
             || matches!(
@@ -29,6 +29,10 @@ pub fn code(error: &anyhow::Error) -> u8 {
             )
     });
     if bad_use { BAD_USE } else { FAILURE }
+}
+
+fn is_of_store(error: &ship::StartError) -> bool {
+    !matches!(error, ship::StartError::Thread(_))
 }
 
 #[cfg(test)]

@@ -273,6 +273,7 @@ fn report(written: Written) {
         profile_rows = written.profile_rows,
         ledger_rows = written.ledger_rows,
         lost_rows = written.lost_rows,
+        dropped_rows = written.dropped_rows,
         files = written.files,
         "stopped"
     );

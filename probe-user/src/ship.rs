@@ -6,27 +6,37 @@
 //! a bounded time. What is then still there leaves at the next start.
 
 mod backoff;
+mod outage;
 mod upload;
 
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use object_store::RetryConfig;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use trace_schema::store::{Patience, StoreError, StoreUrl, without_secrets};
-use tracing::{info, warn};
+use trace_schema::store::{Patience, StoreError, StoreUrl, words};
+use tracing::warn;
 
-use self::backoff::Backoff;
+pub use self::outage::Hindrance;
+use self::outage::Outage;
 use self::upload::{ShipError, Upload};
 use crate::spool::stock::{Held, Stock};
 
 /// Time between two looks for files that may leave.
 const IDLE: Duration = Duration::from_millis(500);
-/// Time between two lines of the log that say the same of an outage.
-const REMINDER: Duration = Duration::from_secs(60);
+/// How long the start waits for the store's first word. A store that is away holds up nothing.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+/// How long the end of the program tries to reach a store that does not take files.
+const LAST_TRIES: Duration = Duration::from_secs(5);
+/// Where clouds tell their machines who they are.
+const METADATA_SERVICE: SocketAddr =
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(169, 254, 169, 254), 80));
+const METADATA_PATIENCE: Duration = Duration::from_secs(1);
 /// How much later than the sampling this thread gets the processor.
 const NICENESS: i32 = 10;
 /// How long a request may take; a part of a file has to go through a slow uplink in it.
@@ -60,8 +70,12 @@ pub struct Shipped {
     pub files: u64,
     /// Bytes of those files.
     pub bytes: u64,
+    /// When the store confirmed the last one, UTC microseconds; 0 before the first.
+    pub last_success_us: i64,
     /// Attempts that failed.
     pub failures: u64,
+    /// Whether the last attempt failed.
+    pub is_failing: bool,
     /// Complete files that wait.
     pub waiting_files: u64,
     /// Bytes of those files.
@@ -81,36 +95,62 @@ pub struct Shipping {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store cannot be used.
-    #[error("--store {}", without_secrets(&.0.to_string()))]
-    Store(#[source] StoreError),
+    #[error("--store {}: {}", .0, words(&.0.source))]
+    Store(StoreError),
+    /// The store says no, and will until somebody does something.
+    #[error("--store {url}: {} ({words})", hindrance.advice())]
+    Hindered {
+        /// Its URL.
+        url: StoreUrl,
+        /// What is wrong.
+        hindrance: Hindrance,
+        /// What it says.
+        words: String,
+    },
+    /// Nobody answers, and nobody would be told who asks.
+    #[error("--store {url}: no credentials, neither in the environment nor of this machine: {}", url.wants())]
+    NoCredentials {
+        /// Its URL.
+        url: StoreUrl,
+    },
     /// The system refused a thread.
     #[error("cannot start a thread to ship files")]
     Thread(#[from] std::io::Error),
 }
 
 impl Shipping {
-    /// Starts to ship what is in the stock of the spool at `spool_root`.
+    /// Starts to ship what is in the stock of the spool at `spool_root`. A store that says at once
+    /// that it will take nothing is an error; one that is silent may be back later.
     pub fn start(
         destination: &Destination,
         spool_root: PathBuf,
         stock: Arc<Stock>,
     ) -> Result<Self, StartError> {
-        let store = destination.url.open(&PATIENCE).map_err(StartError::Store)?;
+        let Destination {
+            url,
+            bytes_per_second,
+        } = destination;
+        let store = url.open(&PATIENCE).map_err(StartError::Store)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let upload = Upload::new(store, spool_root, *bytes_per_second);
+        let outage = first_word(&runtime, &upload, url)?;
         let (deadline, told) = watch::channel(None);
-        let shipped = Arc::new(Mutex::new(Shipped::default()));
+        let shipped = Arc::new(Mutex::new(Shipped {
+            is_failing: outage.is_on(),
+            ..Shipped::default()
+        }));
         let worker = Worker {
-            upload: Upload::new(store, spool_root, destination.bytes_per_second),
-            url: destination.url.to_string(),
+            upload,
+            url: url.to_string(),
             stock: Arc::clone(&stock),
             shipped: Arc::clone(&shipped),
             deadline: told,
         };
         let thread = std::thread::Builder::new().spawn(move || {
             be_nice();
-            runtime.block_on(worker.run());
+            runtime.block_on(worker.run(outage));
         })?;
         Ok(Self {
             deadline,
@@ -125,7 +165,7 @@ impl Shipping {
         shown(&self.shipped, &self.stock)
     }
 
-    /// Ships what is complete for at most so long, and ends.
+    /// Ships what is complete for at most so long, and ends; earlier where the store takes nothing.
     pub fn finish(self, limit: Duration) -> Shipped {
         self.deadline.send_replace(Some(Instant::now() + limit));
         self.thread
@@ -133,6 +173,42 @@ impl Shipping {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         shown(&self.shipped, &self.stock)
     }
+}
+
+/// Asks the store whether it will take files. An outage does not keep the probe from counting.
+fn first_word(runtime: &Runtime, upload: &Upload, url: &StoreUrl) -> Result<Outage, StartError> {
+    let mut outage = Outage::default();
+    let is_local = url.local_folder().is_some();
+    let asked = async {
+        let answer = tokio::time::timeout(FIRST_WORD, upload.knock()).await;
+        if is_local {
+            upload.forget_knock().await;
+        }
+        answer
+    };
+    let (hindrance, words) = match runtime.block_on(asked) {
+        Ok(Ok(())) => return Ok(outage),
+        Ok(Err(error)) => (Hindrance::of(&error), words(&error)),
+        Err(_elapsed) => (Hindrance::Silent, format!("not within {FIRST_WORD:?}")),
+    };
+    let url = url.clone();
+    if hindrance.is_lasting() || is_local {
+        return Err(StartError::Hindered {
+            url,
+            hindrance,
+            words,
+        });
+    }
+    if hindrance == Hindrance::Silent && url.lacks_credentials() && !has_metadata_service() {
+        return Err(StartError::NoCredentials { url });
+    }
+    outage.is_hindered(&url.to_string(), hindrance, &words);
+    Ok(outage)
+}
+
+/// Whether this machine is a cloud's, whose metadata service gives credentials to what runs on it.
+fn has_metadata_service() -> bool {
+    std::net::TcpStream::connect_timeout(&METADATA_SERVICE, METADATA_PATIENCE).is_ok()
 }
 
 fn shown(shipped: &Mutex<Shipped>, stock: &Stock) -> Shipped {
@@ -162,7 +238,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(self) {
+    async fn run(self, outage: Outage) {
         let mut told = self.deadline.clone();
         let over = async move {
             // A sender that is gone means the same as an end that has come.
@@ -175,17 +251,22 @@ impl Worker {
             }
         };
         tokio::select! {
-            () = self.ship_all() => {}
-            () = over => {
-                let (files, bytes) = self.stock.waiting();
-                warn!(files, bytes, "not everything was shipped; the rest leaves at the next start");
-            }
+            () = self.ship_all(outage) => {}
+            () = over => {}
+        }
+        let (files, bytes) = self.stock.waiting();
+        if files > 0 {
+            warn!(
+                files,
+                bytes, "not everything was shipped; the rest leaves at the next start"
+            );
         }
     }
 
-    /// Ships file after file; returns when the end was asked for and nothing is left.
-    async fn ship_all(&self) {
-        let mut outage = Outage::default();
+    /// Ships file after file; returns when the end was asked for and nothing is left, or nothing
+    /// leaves.
+    async fn ship_all(&self, mut outage: Outage) {
+        let mut last_tries_end = None;
         loop {
             let Some(file) = self.stock.next_to_leave() else {
                 if self.is_ending() {
@@ -194,26 +275,33 @@ impl Worker {
                 self.pause(IDLE).await;
                 continue;
             };
-            match self.upload.ship(&file).await {
+            let wait = match self.upload.ship(&file).await {
                 Ok(bytes) => {
                     self.shipped_one(&file, bytes);
                     outage.end(&self.url);
+                    continue;
                 }
-                Err(error @ (ShipError::Gone { .. } | ShipError::Taken { .. })) => {
-                    // Neither is mended by trying again, and others must not wait behind it.
-                    self.stock.remove(&file.path);
-                    self.failed_once();
-                    warn!(
-                        "{}",
-                        without_secrets(&format!("{:#}", anyhow::Error::from(error)))
-                    );
+                Err(error @ ShipError::Store { .. }) => {
+                    self.stock.keep(&file.path);
+                    self.failed_once(true);
+                    outage.failed(&self.url, &error)
                 }
                 Err(error) => {
-                    self.stock.keep(&file.path);
-                    self.failed_once();
-                    self.pause(outage.failed(&error)).await;
+                    // None is mended by trying again, and others must not wait behind it.
+                    self.stock.remove(&file.path);
+                    self.failed_once(false);
+                    let reason = std::error::Error::source(&error).map(words);
+                    warn!(reason, "{error}");
+                    continue;
+                }
+            };
+            if self.is_ending() {
+                let end = *last_tries_end.get_or_insert_with(|| Instant::now() + LAST_TRIES);
+                if Instant::now() >= end {
+                    return;
                 }
             }
+            self.pause(wait).await;
         }
     }
 
@@ -226,11 +314,14 @@ impl Worker {
         let mut shipped = self.shipped.lock().unwrap_or_else(PoisonError::into_inner);
         shipped.files += 1;
         shipped.bytes += bytes;
+        shipped.last_success_us = now_us();
+        shipped.is_failing = false;
     }
 
-    fn failed_once(&self) {
+    fn failed_once(&self, is_of_store: bool) {
         let mut shipped = self.shipped.lock().unwrap_or_else(PoisonError::into_inner);
         shipped.failures += 1;
+        shipped.is_failing |= is_of_store;
     }
 
     fn is_ending(&self) -> bool {
@@ -243,8 +334,8 @@ impl Worker {
             tokio::time::sleep(length.min(IDLE)).await;
             return;
         }
+        // A clone has seen what this one has: nothing since the start.
         let mut deadline = self.deadline.clone();
-        deadline.mark_unchanged();
         tokio::select! {
             () = tokio::time::sleep(length) => {}
             _ = deadline.changed() => {}
@@ -252,41 +343,11 @@ impl Worker {
     }
 }
 
-/// A time in which nothing could be shipped.
-#[derive(Default)]
-struct Outage {
-    backoff: Backoff,
-    since: Option<Instant>,
-    reminded: Option<Instant>,
-}
-
-impl Outage {
-    /// Says so, once and then now and again; returns how long to wait.
-    fn failed(&mut self, error: &ShipError) -> Duration {
-        let now = Instant::now();
-        self.since.get_or_insert(now);
-        let is_due = self.reminded.is_none_or(|last| now - last >= REMINDER);
-        if is_due {
-            self.reminded = Some(now);
-            let mut text = error.to_string();
-            let mut cause = std::error::Error::source(error);
-            while let Some(found) = cause {
-                text = format!("{text}: {found}");
-                cause = found.source();
-            }
-            let text = without_secrets(&text.replace('\n', " "));
-            warn!("{text}; it is tried again, nothing is lost while the spool has room");
-        }
-        self.backoff.next(backoff::chance())
-    }
-
-    fn end(&mut self, url: &str) {
-        if let Some(since) = self.since.take() {
-            let length = humantime::format_duration(Duration::from_secs(since.elapsed().as_secs()));
-            info!(%length, "{url} takes files again");
-        }
-        *self = Self::default();
-    }
+fn now_us() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod error;
 mod leftovers;
 mod lock;
+mod room;
 pub mod stock;
 mod table;
 
@@ -16,7 +17,6 @@ use std::sync::Arc;
 
 use trace_schema::file::{self, FileMetadata};
 use trace_schema::layout::{FileName, partition_dir};
-use trace_schema::ledger::LedgerRow;
 use trace_schema::record::{Record, SchemaError};
 
 pub use self::error::SpoolError;
@@ -100,6 +100,7 @@ pub struct Spool {
     written: Written,
     /// What of [`Written::dropped_rows`] stands in the ledger.
     told_dropped_rows: u64,
+    said: room::Said,
     _locks: [lock::Lock; 2],
 }
 
@@ -138,6 +139,7 @@ impl Spool {
             limit_bytes,
             written: Written::default(),
             told_dropped_rows: 0,
+            said: room::Said::default(),
             _locks: locks,
         })
     }
@@ -323,58 +325,6 @@ impl Spool {
         });
         Ok(())
     }
-
-    /// Gives up the oldest files until the rest is within the limit.
-    fn make_room(&mut self) {
-        let Some(limit_bytes) = self.limit_bytes else {
-            return;
-        };
-        while self.stock.bytes() > limit_bytes {
-            let gone = self.stock.give_up_oldest();
-            if gone.is_empty() {
-                return;
-            }
-            for file in gone {
-                self.drop_file(&file);
-            }
-        }
-    }
-
-    fn drop_file(&mut self, file: &Held) {
-        let count_rows = table::named(file.table).map(|table| table.count_rows);
-        let rows = count_rows.and_then(|count_rows| count_rows(&file.path).ok());
-        let rows = rows.unwrap_or_default();
-        if file.table == LedgerRow::TABLE {
-            // What these books told of has to be told again.
-            let told = told_dropped_rows(&file.path).unwrap_or_default();
-            self.told_dropped_rows = self.told_dropped_rows.saturating_sub(told);
-        }
-        if let Err(error) = fs::remove_file(&file.path) {
-            tracing::warn!(path = %file.path.display(), %error, "file not removed from the full spool");
-        }
-        for waiting in &mut self.waiting {
-            if file.path.parent() == Some(&waiting.folder) {
-                waiting.names.retain(|name| *name != file.name);
-            }
-        }
-        self.waiting.retain(|waiting| !waiting.names.is_empty());
-        self.written.dropped_files += 1;
-        self.written.dropped_rows += rows;
-        self.written.dropped_bytes += file.bytes;
-        tracing::warn!(table = file.table, rows, name = %file.name, "the spool is full: gave up its oldest file");
-    }
-}
-
-/// What the books in a file say went before them.
-fn told_dropped_rows(path: &Path) -> Result<u64, SchemaError> {
-    let mut told = 0;
-    for rows in file::open::<LedgerRow>(path)?.rows()? {
-        told += rows?
-            .iter()
-            .map(|row| row.spool_dropped_rows.cast_unsigned())
-            .sum::<u64>();
-    }
-    Ok(told)
 }
 
 /// The part of file names that belongs to one run of the probe, `<boot8>-<instance>`.

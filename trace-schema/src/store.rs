@@ -17,6 +17,38 @@ use object_store::path::Path;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use url::Url;
 
+/// Variables of which one is set wherever credentials do not come from the machine itself.
+const S3_CREDENTIALS: [&str; 5] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_SKIP_SIGNATURE",
+];
+const AZURE_CREDENTIALS: [&str; 14] = [
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_MASTER_KEY",
+    "AZURE_STORAGE_SAS_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_TOKEN",
+    "AZURE_STORAGE_CLIENT_SECRET",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_STORAGE_USE_EMULATOR",
+    "AZURE_SKIP_SIGNATURE",
+    "AZURE_USE_AZURE_CLI",
+    "AZURE_IDENTITY_ENDPOINT",
+    "IDENTITY_ENDPOINT",
+];
+const GOOGLE_CREDENTIALS: [&str; 5] = [
+    "GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_SERVICE_ACCOUNT_PATH",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_SKIP_SIGNATURE",
+];
+
 /// The URL of a store, free of credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreUrl {
@@ -79,10 +111,10 @@ pub enum StoreUrlError {
 
 /// Why a store could not be set up: what its environment variables lack, mostly.
 #[derive(Debug, thiserror::Error)]
-#[error("{url}: cannot be used as a store; look at its credentials in the environment")]
+#[error("{url}: cannot be used as a store; {}", url.wants())]
 pub struct StoreError {
     /// The store.
-    pub url: String,
+    pub url: StoreUrl,
     /// What its library says.
     #[source]
     pub source: object_store::Error,
@@ -102,12 +134,41 @@ impl StoreUrl {
         }
     }
 
+    /// What whoever runs the program has to provide.
+    pub fn wants(&self) -> &'static str {
+        match self.scheme {
+            Scheme::File => "give a folder that can be written to",
+            Scheme::S3 => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the pod a role \
+                 (AWS_WEB_IDENTITY_TOKEN_FILE)"
+            }
+            Scheme::Azure => {
+                "set AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or \
+                 AZURE_STORAGE_SAS_TOKEN, or give the pod a workload identity"
+            }
+            Scheme::Google => {
+                "set GOOGLE_APPLICATION_CREDENTIALS, or give the pod a workload identity"
+            }
+        }
+    }
+
+    /// Whether the environment names no credentials, so that the machine's own would be taken.
+    pub fn lacks_credentials(&self) -> bool {
+        let names: &[&str] = match self.scheme {
+            Scheme::File => return false,
+            Scheme::S3 => &S3_CREDENTIALS,
+            Scheme::Azure => &AZURE_CREDENTIALS,
+            Scheme::Google => &GOOGLE_CREDENTIALS,
+        };
+        names.iter().all(|name| std::env::var_os(name).is_none())
+    }
+
     /// Sets the store up; nothing is asked of it yet. A `file://` folder is made.
     pub fn open(&self, patience: &Patience) -> Result<Store, StoreError> {
         // Whoever set one up before chose it; this one is the only one that is built in.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let failed = |source| StoreError {
-            url: self.to_string(),
+            url: self.clone(),
             source,
         };
         if let Some(folder) = self.local_folder() {
@@ -224,6 +285,27 @@ pub fn without_secrets(message: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// Most that is shown of a store's own words, in characters; some answer with a page of XML.
+const MOST_WORDS: usize = 240;
+
+/// The innermost reason of a store's error: short, on one line and without secrets.
+pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let innermost = causes(error).last().unwrap_or(error).to_string();
+    let line = innermost.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = without_secrets(&line);
+    match line.char_indices().nth(MOST_WORDS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// An error, its cause, the cause of that, and so on.
+pub fn causes<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +348,25 @@ mod tests {
         ] {
             assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), shown);
         }
+    }
+
+    #[test]
+    fn a_store_s_words_are_one_short_line_without_secrets() {
+        let page = format!(
+            "403: <Error>\n see https://host/x?sig=secret-word {}",
+            "x ".repeat(400)
+        );
+        let error = object_store::Error::Generic {
+            store: "S3",
+            source: Box::new(std::io::Error::other(page)),
+        };
+        let shown = words(&error);
+        assert!(
+            shown.starts_with("403: <Error> see https://host/x?…"),
+            "{shown}"
+        );
+        assert!(!shown.contains("secret-word") && !shown.contains('\n'));
+        assert_eq!(shown.chars().count(), MOST_WORDS + 1);
     }
 
     #[test]

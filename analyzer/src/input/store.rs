@@ -9,19 +9,23 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use object_store::path::Path as Location;
 use object_store::{ObjectStoreExt as _, RetryConfig};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use trace_schema::store::{Patience, Store, StoreUrl, without_secrets};
+use trace_schema::store::{Patience, Store, StoreUrl, words};
 
 use super::plan;
 use super::traces::{DatasetError, RUNS};
 
 /// Bytes of fetched files that are kept for those who read them again.
 const KEPT_BYTES: u64 = 2 << 30;
+
+/// How long a request that fails is tried again: whoever waits for an answer wants to know.
+const RETRIED: Duration = Duration::from_secs(30);
 
 /// The dataset in the store.
 #[derive(Debug)]
@@ -68,10 +72,14 @@ impl Remote {
         let patience = Patience {
             connect_seconds: 10,
             request_seconds: 300,
-            retry: RetryConfig::default(),
+            retry: RetryConfig {
+                max_retries: 4,
+                retry_timeout: RETRIED,
+                ..RetryConfig::default()
+            },
         };
         let store = url.open(&patience).map_err(|error| {
-            let reason = format!("{}: {}", error, error.source);
+            let reason = format!("{}; {}", words(&error.source), url.wants());
             failed(&shown, reason)
         })?;
         Self::over(store, shown)
@@ -141,7 +149,7 @@ impl Remote {
         let root = &self.store.root;
         let list = self.store.objects.list(Some(root));
         let found = self.runtime.block_on(list.try_collect::<Vec<_>>());
-        let found = found.map_err(|error| failed(&self.url, error))?;
+        let found = found.map_err(|error| failed(&self.url, words(&error)))?;
         let relative = |location: &Location| -> Option<String> {
             let parts = location.prefix_match(root)?;
             let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
@@ -177,7 +185,7 @@ impl Remote {
         let half = path.with_extension("half");
         let mut file = File::create(&half).map_err(local)?;
         self.runtime.block_on(async {
-            let remote = |error: object_store::Error| failed(&self.url, error);
+            let remote = |error: object_store::Error| failed(&self.url, words(&error));
             let mut parts = self
                 .store
                 .objects
@@ -200,11 +208,9 @@ fn is_of_run(relative: &str) -> bool {
 }
 
 fn failed(url: &str, reason: impl ToString) -> DatasetError {
-    let reason = reason.to_string();
-    let line = reason.split_whitespace().collect::<Vec<_>>().join(" ");
     DatasetError::Store {
         url: url.to_owned(),
-        reason: without_secrets(&line),
+        reason: reason.to_string(),
     }
 }
 

@@ -239,19 +239,31 @@ pub(crate) fn shipping(
     ] {
         counter(encoder, name, help, &single(value))?;
     }
-    let (files, bytes) = (shipped.waiting_files, shipped.waiting_bytes);
-    gauge(
-        encoder,
-        "ship_waiting_files",
-        "Files that wait for the store",
-        &single(files),
-    )?;
-    gauge(
-        encoder,
-        "ship_waiting_bytes",
-        "Bytes of those files",
-        &single(bytes),
-    )
+    for (name, help, value) in [
+        (
+            "ship_waiting_files",
+            "Files that wait for the store",
+            shipped.waiting_files,
+        ),
+        (
+            "ship_waiting_bytes",
+            "Bytes of those files",
+            shipped.waiting_bytes,
+        ),
+        (
+            "ship_failing",
+            "1 as long as the store takes no files",
+            u64::from(shipped.is_failing),
+        ),
+        (
+            "ship_last_success_seconds",
+            "When the store confirmed a file last, UTC; 0 before the first",
+            shipped.last_success_us.cast_unsigned() / 1_000_000,
+        ),
+    ] {
+        gauge(encoder, name, help, &single(value))?;
+    }
+    Ok(())
 }
 
 /// A sample: its labels and its value.

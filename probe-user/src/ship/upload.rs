@@ -18,11 +18,15 @@ use crate::spool::stock::Held;
 /// Size up to which a file is sent whole, and of the parts of a larger one.
 const PART_BYTES: u64 = 8 << 20;
 
+/// Name of the object that is put below the dataset's root at the start, which readers leave alone:
+/// only a write tells whether writes are taken.
+const MARK: &str = ".weighbridge";
+
 /// Why a file was not shipped.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ShipError {
     /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("{} cannot be read, stays in the spool and is tried again at the next start", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -75,6 +79,31 @@ impl Upload {
             spool_root,
             bytes_per_second: bytes_per_second.max(1),
         }
+    }
+
+    /// Asks the store whether it takes files, by a small one.
+    pub(super) async fn knock(&self) -> object_store::Result<()> {
+        let mark = self.store.root.clone().join(MARK);
+        let text = PutPayload::from_static(b"weighbridge dataset\n");
+        let objects = &self.store.objects;
+        match objects.put_opts(&mark, text, PutMode::Create.into()).await {
+            // Each but the first finds it there; a store that knows no conditions has at least
+            // understood.
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. }
+                | object_store::Error::NotImplemented { .. }
+                | object_store::Error::NotSupported { .. },
+            ) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Takes the small one back, where whoever looks at the store would wonder.
+    pub(super) async fn forget_knock(&self) {
+        let mark = self.store.root.clone().join(MARK);
+        // Another probe that starts now may have been faster.
+        let _ = self.store.objects.delete(&mark).await;
     }
 
     /// Ships a file and returns its size once the store has all of it.
