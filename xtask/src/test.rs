@@ -265,16 +265,17 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
             test.env("WEIGHBRIDGE_DUCKDB_PYTHON", python);
         }
     }
-    // One at a time: they load the machine, and a measurement suffers from a neighbour.
+    // Two at a time where .config/nextest.toml lets them; else each runs alone, since they load the
+    // machine and a measurement suffers from a neighbour.
     match (has_nextest(), outside.tests()) {
         (true, None) => {
             let named = Outside::ALL
                 .map(|name| format!("test({name})"))
                 .join(" or ");
-            test.args(["-j1", "-E", &format!("package(e2e) and not ({named})")]);
+            test.args(["-j2", "-E", &format!("package(e2e) and not ({named})")]);
         }
         (true, Some(name)) => {
-            test.args(["-j1", "-E", &format!("package(e2e) and test({name})")]);
+            test.args(["-j2", "-E", &format!("package(e2e) and test({name})")]);
         }
         (false, None) => {
             test.args(["--", "--test-threads=1"]);
