@@ -4,8 +4,8 @@
 //! One replica reads the API of a cluster. It refuses to give rows up: where the disk is full they
 //! wait in memory and `/healthz` says so, and its spool has no limit unless one is given.
 
-mod health;
-mod kinds;
+pub mod health;
+pub mod kinds;
 mod reduce;
 mod versions;
 mod watch;

@@ -6,6 +6,7 @@ mod campaign;
 mod cost;
 mod cpu;
 mod dataset;
+mod deploy;
 mod faults;
 mod ingress;
 mod pipeline;

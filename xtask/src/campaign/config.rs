@@ -17,7 +17,8 @@ use super::file::{self, Direction, Factors, File, Positive, Script, Study};
 const ATTEMPTS: u32 = 3;
 const UDP_MBIT: u32 = 100;
 const INTERVAL: Duration = Duration::from_secs(1);
-const WEIGHTS: [(&str, u32); 2] = [("echo-v1", 60), ("echo-v2", 40)];
+/// Weights of the route unless a file says otherwise.
+pub const WEIGHTS: [(&str, u32); 2] = [("echo-v1", 60), ("echo-v2", 40)];
 const PAIRS: std::ops::RangeInclusive<u16> = 1..=99;
 
 /// What a campaign does.

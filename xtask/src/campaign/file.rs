@@ -183,7 +183,7 @@ pub fn parse(text: &str) -> Result<File, String> {
 }
 
 fn lab_target() -> String {
-    super::LAB.to_owned()
+    super::target::LAB.to_owned()
 }
 
 /// A number from 1.

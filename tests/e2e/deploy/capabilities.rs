@@ -1,0 +1,68 @@
+//! The static binary under exactly the capabilities that its container has, on real traffic.
+
+use std::fs;
+
+use lab::{Config, Connections, Datapath, Family, IperfOptions, Lab, ProbeOptions};
+use serde_json::Value;
+
+use super::prepared;
+use crate::dataset;
+
+/// Bits of NET_ADMIN, PERFMON and BPF (`include/uapi/linux/capability.h`).
+const OF_THE_CONTAINER: u64 = 1 << 12 | 1 << 38 | 1 << 39;
+/// As a runtime starts the container: user 0, a bounding set of three, nothing inherited, no gain by
+/// any file.
+const CONTAINER: [&str; 4] = [
+    "setpriv",
+    "--bounding-set=-all,+bpf,+perfmon,+net_admin",
+    "--inh-caps=-all",
+    "--no-new-privs",
+];
+
+#[test]
+fn the_static_binary_needs_no_more_than_its_container_may() {
+    e2e::require_root();
+    for datapath in [Datapath::Netfilter, Datapath::Bpf] {
+        let with_all = connections(datapath, &[]);
+        let with_three = connections(datapath, &CONTAINER);
+        assert!(with_all.as_u64() > Some(200), "{with_all}");
+        assert_eq!(with_three, with_all, "{datapath:?}");
+    }
+}
+
+/// Connections by verdict, all of which are well, as recorded by probes that this command started.
+fn connections(datapath: Datapath, launcher: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(datapath);
+    config.object = Some(e2e::ebpf_object("lab"));
+    let lab = Lab::up(config).unwrap();
+    let server = lab.start_server(9_000).unwrap();
+    let probe = prepared("WEIGHBRIDGE_STATIC_PROBE");
+    let mut options = ProbeOptions::new(probe, folder.path());
+    options.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
+    let probes = lab.start_probes(&options).unwrap();
+    if !launcher.is_empty() {
+        for (node, id) in probes.ids() {
+            assert_eq!(capabilities(id), [OF_THE_CONTAINER; 3], "on {node}");
+        }
+    }
+    for (pod, protocol) in [("client", "tcp"), ("base", "udp")] {
+        let load = Connections::short(pod, protocol, server.socket(Family::V4), 100);
+        lab.connect(&load).unwrap();
+    }
+    lab.iperf3(&IperfOptions::tcp("client", 1)).unwrap();
+    probes.stop().unwrap();
+    lab.write_objects(folder.path()).unwrap();
+    let (code, report) = dataset::weighbridge("egress", folder.path(), &[]);
+    assert_eq!(code, Some(0), "{report:#}");
+    report["verdicts"]["ok"]["connections"].clone()
+}
+
+/// Permitted, effective and bounding set of a process.
+fn capabilities(process: u32) -> [u64; 3] {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    ["CapPrm:", "CapEff:", "CapBnd:"].map(|field| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+    })
+}
