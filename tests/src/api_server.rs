@@ -48,6 +48,11 @@ impl ApiServer {
             format!("{token},{user},{user},system:masters\n"),
         )
         .expect("a file for the tokens");
+        // Who asked for what, before it is answered.
+        let policy = "apiVersion: audit.k8s.io/v1\nkind: Policy\n\
+                      omitStages: [ResponseStarted, ResponseComplete, Panic]\n\
+                      rules: [{level: Metadata}]\n";
+        fs::write(api.path("audit.yaml"), policy).expect("a file for what is logged");
         let mut key = Command::new("openssl");
         key.args(["genrsa", "-out"])
             .arg(api.path("sa.key"))
@@ -139,6 +144,23 @@ impl ApiServer {
         );
     }
 
+    /// What a user asked the server for, by the server's own log: verbs and resources.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such log.
+    pub fn requests_of(&self, user: &str) -> Vec<(String, String)> {
+        let text = fs::read_to_string(self.path("audit.log")).expect("the server's log");
+        let events = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let of_user = events.filter(|event| event["user"]["username"] == user);
+        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        of_user
+            .map(|event| (word(&event["verb"]), word(&event["objectRef"]["resource"])))
+            .collect()
+    }
+
     /// Stops the server and leaves etcd up.
     pub fn stop_server(&mut self) {
         end(self.server.take());
@@ -165,6 +187,12 @@ impl ApiServer {
                 "--token-auth-file={}",
                 self.path("tokens.csv").display()
             ));
+        for (flag, file) in [
+            ("--audit-policy-file", "audit.yaml"),
+            ("--audit-log-path", "audit.log"),
+        ] {
+            server.arg(format!("{flag}={}", self.path(file).display()));
+        }
         for flag in [
             "--service-account-key-file",
             "--service-account-signing-key-file",
