@@ -272,9 +272,17 @@ impl Selection {
     }
 
     fn answer(&self, history: &History, destination: IpAddr, at_us: i64) -> Answer {
-        let bypass = |reason| Answer::of(Expectation::Bypass { reason }, Vec::new());
+        // What stays in the cluster leaves by no node, whether or not a policy selects the pod.
+        let unless_inside = |reason| {
+            let is_inside = self.cluster.holds_for_cilium(history, destination, at_us);
+            let reason = match is_inside {
+                true => BypassReason::InsideCluster,
+                false => reason,
+            };
+            Answer::of(Expectation::Bypass { reason }, Vec::new())
+        };
         if self.host_network {
-            return bypass(BypassReason::HostNetwork);
+            return unless_inside(BypassReason::HostNetwork);
         }
         let mut answers = Vec::new();
         if !self.antrea.is_empty() {
@@ -299,7 +307,7 @@ impl Selection {
         }
         let demanding = answers.iter().position(Answer::demands).unwrap_or(0);
         if answers.is_empty() {
-            return bypass(BypassReason::NotSelected);
+            return unless_inside(BypassReason::NotSelected);
         }
         answers.swap_remove(demanding)
     }

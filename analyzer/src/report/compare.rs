@@ -6,7 +6,8 @@ use super::table::table;
 use crate::compare::{
     CampaignReport, CaseSummary, CompareReport, Comparison, Family, Figures, MetricReport, Role,
 };
-use crate::measurements::{Unit, amount, digits};
+use crate::figures::{Scaled, cell, column_scale, decimals};
+use crate::measurements::digits;
 use crate::stats::Interval;
 use crate::stats::proportion::Verdict;
 
@@ -74,8 +75,8 @@ pub(super) fn families(families: &[Family]) -> String {
 }
 
 fn metric(report: &MetricReport, margin: f64, text: &mut String) {
-    let unit = report.unit;
-    let rows = report.cases.iter().map(|case| case_row(case, unit));
+    let scale = Scale::of(report);
+    let rows = report.cases.iter().map(|case| scale.case_row(case));
     let header = [
         "case",
         "n",
@@ -90,7 +91,11 @@ fn metric(report: &MetricReport, margin: f64, text: &mut String) {
         Role::Primary => ", declared primary",
         Role::Secondary => ", secondary",
     };
-    let _ = writeln!(text, "{} ({}{role})", report.metric, report.words);
+    let unit = match scale.scaled.symbol.as_str() {
+        "" => String::new(),
+        symbol => format!(", in {symbol}"),
+    };
+    let _ = writeln!(text, "{} ({}{unit}{role})", report.metric, report.words);
     let _ = write!(text, "{}", table(&header, &[1, 2, 3, 4, 5], rows.collect()));
     for case in &report.cases {
         absent(case, text);
@@ -100,7 +105,7 @@ fn metric(report: &MetricReport, margin: f64, text: &mut String) {
         .iter()
         .filter_map(|comparison| Some((comparison, comparison.figures.as_ref()?)));
     let rows: Vec<_> = with_figures
-        .map(|(comparison, figures)| pair_row(comparison, figures, unit))
+        .map(|(comparison, figures)| scale.pair_row(comparison, figures))
         .collect();
     if !rows.is_empty() {
         let equivalence = format!("within ±{} %", digits(100.0 * margin));
@@ -123,32 +128,101 @@ fn metric(report: &MetricReport, margin: f64, text: &mut String) {
     text.push('\n');
 }
 
-fn case_row(case: &CaseSummary, unit: Unit) -> Vec<String> {
-    let value = |value: Option<f64>| value.map_or_else(dash, |value| amount(value, unit));
-    // Below two runs there is no interval, but the run's value is worth a line.
-    let alone = case.values.first().map(|run| run.value);
-    let mean = case.mean.map(|mean| mean.value).or(alone);
-    let flagged = case.values.iter().filter(|run| run.flagged);
-    let flagged: Vec<&str> = flagged.map(|run| run.run.as_str()).collect();
-    let flagged = match (case.mean_without_flagged, flagged.is_empty()) {
-        (_, true) => dash(),
-        (Some(mean), _) => format!(
-            "{}: without {}",
-            flagged.join(", "),
-            amount(mean.value, unit)
-        ),
-        (None, _) => flagged.join(", "),
-    };
-    vec![
-        case.case.clone(),
-        case.n.to_string(),
-        value(mean),
-        case.mean
-            .map_or_else(dash, |mean| range(&mean.interval, unit)),
-        value(case.trimmed.map(|trimmed| trimmed.value)),
-        value(case.hodges_lehmann.map(|location| location.value)),
-        flagged,
-    ]
+/// How the numbers of a metric are written: one multiple of its unit, and as many digits.
+struct Scale {
+    scaled: Scaled,
+    decimals: usize,
+}
+
+impl Scale {
+    fn of(report: &MetricReport) -> Self {
+        let values = report.cases.iter().flat_map(|case| &case.values);
+        let values: Vec<f64> = values.map(|run| run.value).collect();
+        let (scaled, _) = column_scale(report.unit.into(), &values);
+        let means = report.cases.iter().filter_map(|case| case.mean);
+        let means: Vec<f64> = means.map(|mean| mean.value).collect();
+        let decimals = decimals(&scaled, if means.is_empty() { &values } else { &means });
+        Self { scaled, decimals }
+    }
+
+    fn amount(&self, value: f64) -> String {
+        cell(value, &self.scaled, self.decimals)
+    }
+
+    fn range(&self, interval: &Interval) -> String {
+        format!(
+            "{} to {}",
+            self.amount(interval.low),
+            self.amount(interval.high)
+        )
+    }
+
+    fn case_row(&self, case: &CaseSummary) -> Vec<String> {
+        let value = |value: Option<f64>| value.map_or_else(dash, |value| self.amount(value));
+        // Below two runs there is no interval, but the run's value is worth a line.
+        let alone = case.values.first().map(|run| run.value);
+        let mean = case.mean.map(|mean| mean.value).or(alone);
+        let flagged = case.values.iter().filter(|run| run.flagged);
+        let flagged: Vec<&str> = flagged.map(|run| run.run.as_str()).collect();
+        let flagged = match (case.mean_without_flagged, flagged.is_empty()) {
+            (_, true) => dash(),
+            (Some(mean), _) => format!(
+                "{}: without {}",
+                flagged.join(", "),
+                self.amount(mean.value)
+            ),
+            (None, _) => flagged.join(", "),
+        };
+        vec![
+            case.case.clone(),
+            case.n.to_string(),
+            value(mean),
+            case.mean
+                .map_or_else(dash, |mean| self.range(&mean.interval)),
+            value(case.trimmed.map(|trimmed| trimmed.value)),
+            value(case.hodges_lehmann.map(|location| location.value)),
+            flagged,
+        ]
+    }
+
+    fn pair_row(&self, comparison: &Comparison, figures: &Figures) -> Vec<String> {
+        let ratio = figures.ratio.map_or_else(dash, |ratio| {
+            let interval = ratio.estimate.interval;
+            format!(
+                "{:.3} ({:.3}–{:.3})",
+                ratio.estimate.value, interval.low, interval.high
+            )
+        });
+        let equivalence = match figures.equivalence.map(|one| one.verdict) {
+            None => "–",
+            Some(Verdict::Equivalent) => "yes",
+            Some(Verdict::Different) => "no",
+            Some(Verdict::Inconclusive) => "not shown",
+        };
+        let blocks = comparison
+            .within_blocks
+            .as_ref()
+            .map_or_else(dash, |blocks| {
+                let of = blocks.paired.difference.estimate;
+                format!("{} (p {})", self.range(&of.interval), p(blocks.p_holm))
+            });
+        let difference = figures.difference.estimate;
+        vec![
+            format!("{} – {}", comparison.first, comparison.second),
+            format!(
+                "{} ({})",
+                self.amount(difference.value),
+                self.range(&difference.interval)
+            ),
+            ratio,
+            p(figures.permutation.p_value),
+            figures.p_holm.map_or_else(dash, p),
+            figures.hedges_g.map_or_else(dash, |g| format!("{g:.2}")),
+            format!("{:.2}", figures.cliffs_delta),
+            equivalence.to_owned(),
+            blocks,
+        ]
+    }
 }
 
 fn absent(case: &CaseSummary, text: &mut String) {
@@ -163,53 +237,6 @@ fn absent(case: &CaseSummary, text: &mut String) {
         first.run,
         first.because
     );
-}
-
-fn pair_row(comparison: &Comparison, figures: &Figures, unit: Unit) -> Vec<String> {
-    let ratio = figures.ratio.map_or_else(dash, |ratio| {
-        let interval = ratio.estimate.interval;
-        format!(
-            "{:.3} ({:.3}–{:.3})",
-            ratio.estimate.value, interval.low, interval.high
-        )
-    });
-    let equivalence = match figures.equivalence.map(|one| one.verdict) {
-        None => "–",
-        Some(Verdict::Equivalent) => "yes",
-        Some(Verdict::Different) => "no",
-        Some(Verdict::Inconclusive) => "not shown",
-    };
-    let blocks = comparison
-        .within_blocks
-        .as_ref()
-        .map_or_else(dash, |blocks| {
-            let of = blocks.paired.difference.estimate;
-            format!("{} (p {})", range(&of.interval, unit), p(blocks.p_holm))
-        });
-    let difference = figures.difference.estimate;
-    vec![
-        format!("{} – {}", comparison.first, comparison.second),
-        format!(
-            "{} ({})",
-            amount(difference.value, unit),
-            range(&difference.interval, unit)
-        ),
-        ratio,
-        p(figures.permutation.p_value),
-        figures.p_holm.map_or_else(dash, p),
-        figures.hedges_g.map_or_else(dash, |g| format!("{g:.2}")),
-        format!("{:.2}", figures.cliffs_delta),
-        equivalence.to_owned(),
-        blocks,
-    ]
-}
-
-fn range(interval: &Interval, unit: Unit) -> String {
-    format!(
-        "{} to {}",
-        amount(interval.low, unit),
-        amount(interval.high, unit)
-    )
 }
 
 fn p(p: f64) -> String {

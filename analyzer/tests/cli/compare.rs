@@ -153,7 +153,7 @@ fn what_the_plan_declared_is_a_family_by_itself() {
     let text = compare(folder.path(), &[]);
     assert!(
         text.contains("adjusted by Holm over 1 primary test;")
-            && text.contains("goodput (goodput, declared primary)"),
+            && text.contains("goodput (goodput, in Mbit/s, declared primary)"),
         "{text}"
     );
     declare("speed");
@@ -219,7 +219,9 @@ fn samples_for_the_whole_dataset_stand_in_where_a_run_has_none() {
     ];
     let text = compare(folder.path(), &arguments);
     assert!(
-        text.contains("99.9 %") && text.contains("there is nothing to test"),
+        text.contains("in %")
+            && text.contains(" 99.9")
+            && text.contains("there is nothing to test"),
         "{text}"
     );
     let without = [

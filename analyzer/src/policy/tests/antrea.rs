@@ -91,6 +91,16 @@ fn group_service_account_and_node_selector_are_ignored() {
 }
 
 #[test]
+fn what_stays_in_the_cluster_leaves_by_no_node_though_no_policy_selects_the_pod() {
+    let others = placed("db", "{podSelector: {matchLabels: {app: db}}}");
+    for destination in ["10.244.2.6", "10.244.2.200", "10.10.0.3"] {
+        check(&others, "prod/web", destination, INSIDE);
+        check(&others, "prod/agent", destination, INSIDE);
+    }
+    check(&others, "prod/web", OUTSIDE, NOT_SELECTED);
+}
+
+#[test]
 fn host_network_terminated_and_unscheduled_pods_are_skipped() {
     let all = placed("web", "{podSelector: {}}");
     check(

@@ -1,18 +1,22 @@
 //! The books: what every uplink counted against the kernel's counters.
 
 use trace_schema::Named as _;
+use trace_schema::manifest::RunManifest;
 
 use super::table::{Cell, Table};
 use super::{Figure, Source};
-use crate::books::{Account, Balance, BooksReport, Series};
+use crate::books::{Account, Balance, BooksReport, Gap, Series};
 use crate::figures::{DotPlot, DotRow, Observation, Plot, Quantity as Named, ReferenceLine, Unit};
 use crate::stats::Interval;
+use crate::verdict::Moment;
 
 /// Accounts that the figure draws.
 const MOST_ACCOUNTS: usize = 30;
+/// Gaps that are named.
+const MOST_GAPS: usize = 10;
 
 /// The figure.
-pub(super) fn balance(books: &BooksReport) -> Figure {
+pub(super) fn balance(books: &BooksReport, manifests: &[RunManifest]) -> Figure {
     let mut figure = Figure::new(
         "books",
         "The books",
@@ -24,21 +28,7 @@ pub(super) fn balance(books: &BooksReport) -> Figure {
     );
     figure.tables = vec![accounts(books), flow_sums(books), losses(books)];
     figure.tables.retain(|table| !table.rows.is_empty());
-    let gaps = books.gaps.iter().map(|gap| {
-        format!(
-            "nobody watched {} from {} to {}",
-            series_name(&gap.series),
-            crate::verdict::Moment(gap.from_us),
-            crate::verdict::Moment(gap.until_us)
-        )
-    });
-    figure.notes.extend(gaps.take(50));
-    if books.gaps.len() > 50 {
-        let more = books.gaps.len() - 50;
-        figure.notes.push(format!(
-            "{more} more gaps: `weighbridge inspect` lists them"
-        ));
-    }
+    figure.notes = gaps(books, manifests);
     let mut drawn: Vec<&Account> = books
         .accounts
         .iter()
@@ -70,6 +60,39 @@ pub(super) fn balance(books: &BooksReport) -> Figure {
         rows: drawn.into_iter().filter_map(row).collect(),
     }));
     figure
+}
+
+/// When nobody watched. Between the runs of a campaign nobody need: those gaps are counted and not
+/// named.
+fn gaps(books: &BooksReport, manifests: &[RunManifest]) -> Vec<String> {
+    let is_campaign = manifests.iter().any(|run| !run.campaign.is_empty());
+    let matters = |gap: &&Gap| {
+        let mut runs = manifests.iter();
+        !is_campaign || runs.any(|run| gap.from_us < run.end_us && run.start_us < gap.until_us)
+    };
+    let (within, between): (Vec<&Gap>, Vec<&Gap>) = books.gaps.iter().partition(matters);
+    let named = within.iter().take(MOST_GAPS).map(|gap| {
+        format!(
+            "nobody watched {} from {} to {}",
+            series_name(&gap.series),
+            Moment(gap.from_us),
+            Moment(gap.until_us)
+        )
+    });
+    let mut notes: Vec<String> = named.collect();
+    let more = within.len().saturating_sub(MOST_GAPS);
+    if more > 0 {
+        notes.push(format!(
+            "{more} more gaps: `weighbridge inspect` lists them"
+        ));
+    }
+    if !between.is_empty() {
+        notes.push(format!(
+            "{} gaps lie between the campaign's runs, when nobody need be watching",
+            between.len()
+        ));
+    }
+    notes
 }
 
 fn row(account: &Account) -> Option<DotRow> {

@@ -95,7 +95,7 @@ pub fn compose(findings: Findings) -> Document {
             split::distance(measurements),
             egress::leaks(&findings.egress),
             egress::failovers(&findings.egress),
-            books::balance(&findings.books),
+            books::balance(&findings.books, &findings.manifests),
         ],
         appendix: vec![
             environment::runs(measurements),

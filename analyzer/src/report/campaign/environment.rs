@@ -8,6 +8,7 @@ use super::Section;
 use super::table::{Cell, Table};
 use crate::figures::Unit;
 use crate::measurements::{Measurements, Metric, Quantity, RunMeasurements};
+use crate::verdict::Moment;
 
 /// Every run, failed ones included.
 pub(super) fn runs(measurements: &Measurements) -> Section {
@@ -29,22 +30,19 @@ pub(super) fn runs(measurements: &Measurements) -> Section {
         runs.any(|run| run.value(metric).is_some())
     })
     .collect();
-    let mut columns = vec![
-        ("run", None),
-        ("case", None),
-        ("factors", None),
-        ("repetition", Some(Unit::Count)),
-        ("block", Some(Unit::Count)),
-        ("attempt", Some(Unit::Count)),
-        ("outcome", None),
-        ("from", None),
-        ("lasted", Some(Unit::Microseconds)),
-    ];
+    let descriptions = described(measurements);
+    let mut columns: Vec<(&str, Option<Unit>)> = descriptions
+        .iter()
+        .map(|(name, unit, _)| (*name, *unit))
+        .collect();
     let of_metrics = metrics.iter();
     columns.extend(of_metrics.map(|one| (one.quantity.words(), Some(Unit::from(one.unit())))));
     let mut table = Table::new("Runs", &columns);
-    for run in &measurements.runs {
-        let mut row = described(run);
+    for (index, run) in measurements.runs.iter().enumerate() {
+        let described = descriptions.iter();
+        let mut row: Vec<Cell> = described
+            .map(|(_, _, cells)| cells[index].clone())
+            .collect();
         row.extend(metrics.iter().map(|metric| Cell::number(run.value(metric))));
         table.rows.push(row);
     }
@@ -58,28 +56,66 @@ pub(super) fn runs(measurements: &Measurements) -> Section {
     }
 }
 
-fn described(run: &RunMeasurements) -> Vec<Cell> {
-    let factors: Vec<String> = run
-        .factors
-        .iter()
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
-    let outcome = match (run.outcome, &run.failure) {
+/// A column that describes runs, with its cell for each.
+type Described = (&'static str, Option<Unit>, Vec<Cell>);
+
+/// What the runs were; columns that would say the same of every run are left out, since paper has
+/// room for few.
+fn described(measurements: &Measurements) -> Vec<Described> {
+    let runs = &measurements.runs;
+    let text = |name, of: fn(&RunMeasurements) -> String| -> Described {
+        let cells = runs.iter().map(|run| Cell::text(of(run)));
+        (name, None, cells.collect())
+    };
+    let count = |name, of: fn(&RunMeasurements) -> Option<u32>| -> Described {
+        let cells = runs
+            .iter()
+            .map(|run| of(run).map_or(Cell::Empty, Cell::count));
+        (name, Some(Unit::Count), cells.collect())
+    };
+    let mut columns = vec![text("run", |run| run.run.clone())];
+    let has = |differs: fn(&RunMeasurements) -> bool| runs.iter().any(differs);
+    if has(|run| !run.case.is_empty()) {
+        columns.push(text("case", |run| run.case.clone()));
+    }
+    if has(|run| !run.factors.is_empty()) {
+        columns.push(text("factors", factors));
+    }
+    if has(|run| run.block.is_some()) {
+        columns.push(count("block", |run| run.block));
+    }
+    // A block holds every case once, so that its number is the repetition's.
+    if has(|run| run.block != Some(run.repetition)) {
+        columns.push(count("repetition", |run| Some(run.repetition)));
+    }
+    if has(|run| run.attempt != 1) {
+        columns.push(count("attempt", |run| Some(run.attempt)));
+    }
+    columns.push(text("outcome", outcome));
+    columns.push(text("from", |run| to_the_second(run.from)));
+    columns.push(text("lasted", |run| {
+        format!("{:.1} s", (run.to.0 - run.from.0) as f64 / 1e6)
+    }));
+    columns
+}
+
+fn factors(run: &RunMeasurements) -> String {
+    let factors = run.factors.iter();
+    let factors = factors.map(|(name, value)| format!("{name} {value}"));
+    factors.collect::<Vec<_>>().join(", ")
+}
+
+fn outcome(run: &RunMeasurements) -> String {
+    match (run.outcome, &run.failure) {
         (RunOutcome::Completed, _) => "completed".to_owned(),
         (RunOutcome::Failed, Some(why)) => format!("failed: {why}"),
         (RunOutcome::Failed, None) => "failed".to_owned(),
-    };
-    vec![
-        Cell::text(&run.run),
-        Cell::text(&run.case),
-        Cell::text(factors.join(", ")),
-        Cell::count(run.repetition),
-        run.block.map_or(Cell::Empty, Cell::count),
-        Cell::count(run.attempt),
-        Cell::text(outcome),
-        Cell::text(run.from.to_string()),
-        Cell::count(run.to.0 - run.from.0),
-    ]
+    }
+}
+
+fn to_the_second(moment: Moment) -> String {
+    let whole = Moment(moment.0.div_euclid(1_000_000) * 1_000_000);
+    whole.to_string().replace("T", " ").replace(".000000Z", "Z")
 }
 
 /// The environment: what was the same in all runs, and what differed in which.

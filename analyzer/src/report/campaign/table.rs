@@ -7,6 +7,9 @@ use serde::{Serialize, Serializer};
 
 use crate::figures::{Scaled, Unit, cell, column_scale, decimals};
 
+/// Columns of one unit from which on it stands above the table and not in their heads.
+const SHARED_BY: usize = 3;
+
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Table {
@@ -52,14 +55,35 @@ impl Table {
         }
     }
 
-    /// The names of the columns with their units, and the rows, in words.
+    /// The unit of most columns with numbers, where several share it: it need not stand in each head.
+    pub fn common_unit(&self) -> Option<String> {
+        let unit = self.shared_unit()?;
+        let mut columns = self.columns.iter().enumerate();
+        let (index, column) = columns.find(|(index, column)| {
+            column.unit == Some(unit) && !self.numbers(*index).is_empty()
+        })?;
+        let (scaled, _) = self.scale(index, column);
+        (!scaled.symbol.is_empty()).then_some(scaled.symbol)
+    }
+
+    fn shared_unit(&self) -> Option<Unit> {
+        let units = || self.columns.iter().filter_map(|column| column.unit);
+        let count = |unit: Unit| units().filter(|other| *other == unit).count();
+        let named = units().filter(|unit| !matches!(unit, Unit::Count | Unit::Ratio));
+        let most = named.max_by_key(|unit| count(*unit))?;
+        (count(most) >= SHARED_BY).then_some(most)
+    }
+
+    /// The names of the columns with the units that they do not share, and the rows, in words.
     pub fn in_words(&self) -> (Vec<String>, Vec<Vec<String>>) {
+        let shared = self.shared_unit();
         let mut names = Vec::new();
         let mut rows = vec![Vec::new(); self.rows.len()];
         for (index, column) in self.columns.iter().enumerate() {
             let (scaled, decimals) = self.scale(index, column);
             names.push(match scaled.symbol.as_str() {
                 "" => column.name.clone(),
+                _ if column.unit == shared => column.name.clone(),
                 symbol => format!("{} ({symbol})", column.name),
             });
             for (row, words) in self.rows.iter().zip(&mut rows) {

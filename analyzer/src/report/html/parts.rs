@@ -8,8 +8,12 @@ use crate::verdict::Outcome;
 
 /// Rows above which a table scrolls on a screen; paper shows all of them.
 const LONG: usize = 24;
+/// Columns above which a table is set smaller on paper.
+const MANY_COLUMNS: usize = 11;
+/// Reasons of a verdict that are listed.
+const MOST_REASONS: usize = 6;
 /// Files above which paper shows the group's hash alone.
-const MANY_FILES: usize = 60;
+const MANY_FILES: usize = 16;
 
 /// A verdict's result, told apart by sign and word and not by colour alone.
 pub(super) fn badge(result: Outcome) -> Markup {
@@ -57,9 +61,7 @@ pub(super) fn verdicts(verdicts: &[Verdict], inputs: &[InputGroup]) -> Markup {
                                 td.words { (verdict.subject) }
                                 td.words {
                                     (verdict.summary)
-                                    @if !verdict.inconclusive_because.is_empty() {
-                                        ul { @for reason in &verdict.inconclusive_because { li { (reason) } } }
-                                    }
+                                    (reasons(&verdict.inconclusive_because))
                                 }
                             }
                         }
@@ -67,6 +69,25 @@ pub(super) fn verdicts(verdicts: &[Verdict], inputs: &[InputGroup]) -> Markup {
                 }
             }
             @for one in sources { (source(one, inputs)) }
+        }
+    }
+}
+
+/// Why a verdict is inconclusive; where many reasons are alike the first say enough.
+fn reasons(reasons: &[String]) -> Markup {
+    let mut different: Vec<&String> = Vec::new();
+    for reason in reasons {
+        if !different.contains(&reason) {
+            different.push(reason);
+        }
+    }
+    let more = different.len().saturating_sub(MOST_REASONS);
+    html! {
+        @if !different.is_empty() {
+            ul {
+                @for reason in different.iter().take(MOST_REASONS) { li { (reason) } }
+                @if more > 0 { li { "and " (more) " more like these: the report as JSON has all" } }
+            }
         }
     }
 }
@@ -80,7 +101,7 @@ pub(super) fn comparisons(comparisons: &Comparisons, inputs: &[InputGroup]) -> M
             @for metric in &comparisons.metrics {
                 h3 { (metric.table.title) }
                 ul { @for sentence in &metric.sentences { li { (prose(sentence)) } } }
-                (table(&metric.table))
+                (rows(&metric.table, ""))
             }
             @if !comparisons.notes.is_empty() {
                 ul { @for note in &comparisons.notes { li { (prose(note)) } } }
@@ -104,6 +125,11 @@ pub(super) fn notes(notes: &[String]) -> Markup {
 
 /// A table of numbers.
 pub(super) fn table(table: &Table) -> Markup {
+    rows(table, &table.title)
+}
+
+/// The same under another title, or none where a heading stands above it.
+fn rows(table: &Table, title: &str) -> Markup {
     let (names, rows) = table.in_words();
     let class = |index: usize| {
         if table.is_numeric(index) {
@@ -112,10 +138,15 @@ pub(super) fn table(table: &Table) -> Markup {
             "words"
         }
     };
+    let caption = match (title, table.common_unit()) {
+        (title, None) => title.to_owned(),
+        ("", Some(unit)) => format!("in {unit}"),
+        (title, Some(unit)) => format!("{title}, in {unit}"),
+    };
     html! {
-        div.table.long[rows.len() > LONG] {
+        div.table.long[rows.len() > LONG].many[names.len() > MANY_COLUMNS] {
             table {
-                @if !table.title.is_empty() { caption { (table.title) } }
+                @if !caption.is_empty() { caption { (caption) } }
                 thead { tr { @for (index, name) in names.iter().enumerate() { th class=(class(index)) scope="col" { (name) } } } }
                 tbody {
                     @for row in &rows {
