@@ -29,6 +29,24 @@ pub mod hook {
 
 /// Generations alternate between 0 and 1.
 pub const GENERATIONS: u32 = 2;
+
+/// Maps whose new entries are counted, by generation: where a generation made none, there is nothing
+/// to look for, and few are found by their keys.
+pub mod made {
+    /// IPv4 flows.
+    pub const FLOWS4: u32 = 0;
+    /// IPv6 flows.
+    pub const FLOWS6: u32 = 1;
+    /// Flows at the wire.
+    pub const WIRE: u32 = 2;
+    /// HTTP responses, whose keys are not kept.
+    pub const RESPONSES: u32 = 3;
+    /// How many there are.
+    pub const MAPS: u32 = 4;
+    /// Keys that are kept of a generation: as many as cost less to look up one by one than a walk
+    /// through the buckets of a map with room for a node's flows.
+    pub const KEPT: u32 = 512;
+}
 /// Slots of one side (tc, pod) of one generation in the per-CPU front tables; a power of two.
 pub const FRONT_SLOTS: u32 = 256;
 /// Sides of the front tables: tc hooks, which never nest on a CPU, and pod hooks, which may.

@@ -6,8 +6,15 @@
 
 mod connections;
 pub mod cpu;
+mod made;
 
-use std::{collections::HashMap, hash::Hash, io, os::fd::AsFd, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    io,
+    os::fd::AsFd,
+    time::Instant,
+};
 
 use anyhow::Context;
 use aya::{
@@ -18,6 +25,7 @@ use aya::{
 use probe_abi::{
     flow::{
         FRONT_SIDES, FRONT_SLOTS, FlowKey4, FlowKey6, FlowRecord, GENERATIONS, Slot4, Slot6, Tally,
+        made as table,
     },
     http::HttpKey,
     loss::{LossCount, LossKey},
@@ -26,7 +34,10 @@ use probe_abi::{
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-use self::connections::Sweep;
+use self::{
+    connections::Sweep,
+    made::{Keys, Made, entries},
+};
 use crate::{
     clock,
     loader::take_map,
@@ -45,6 +56,12 @@ pub struct Maps {
     front6: MapData,
     losses: MapData,
     wire: MapData,
+    /// Wire flows that the map held when it was last read; none where they were many.
+    known_wire: Keys<WireKey>,
+    made: Made,
+    made4: MapData,
+    made6: MapData,
+    made_wire: MapData,
     responses: MapData,
     connections: MapData,
     streams: MapData,
@@ -98,6 +115,11 @@ impl Maps {
             front6: take_map(ebpf, "FRONT6")?,
             losses: take_map(ebpf, "LOSSES")?,
             wire: take_map(ebpf, "WIRE")?,
+            known_wire: Keys::These(Vec::new()),
+            made: Made::take(ebpf)?,
+            made4: take_map(ebpf, "MADE4")?,
+            made6: take_map(ebpf, "MADE6")?,
+            made_wire: take_map(ebpf, "MADE_WIRE")?,
             responses: take_map(ebpf, "RESPONSES")?,
             connections: take_map(ebpf, "CONNECTIONS")?,
             streams: take_map(ebpf, "STREAMS")?,
@@ -154,8 +176,10 @@ impl Maps {
             epoch: self.epoch.wrapping_sub(1),
             ..Drained::default()
         };
+        let keys = self.made.keys(table::FLOWS4, &self.made4, closed)?;
         let (flows, orphans) = collect_family::<FlowKey4, Slot4>(
             &self.flows4,
+            &keys,
             &self.front4,
             closed,
             self.cpus,
@@ -164,8 +188,10 @@ impl Maps {
         .context("cannot drain IPv4 flows")?;
         drained.flows4 = flows;
         drained.orphans += orphans;
+        let keys = self.made.keys(table::FLOWS6, &self.made6, closed)?;
         let (flows, orphans) = collect_family::<FlowKey6, Slot6>(
             &self.flows6,
+            &keys,
             &self.front6,
             closed,
             self.cpus,
@@ -174,11 +200,18 @@ impl Maps {
         .context("cannot drain IPv6 flows")?;
         drained.flows6 = flows;
         drained.orphans += orphans;
-        drained.losses =
-            entries_of::<LossKey, LossCount>(&self.losses, |key| key.generation == closed)
-                .context("cannot drain the loss counters")?;
-        drained.http = entries_of::<HttpKey, u64>(&self.responses, |key| key.generation == closed)
-            .context("cannot drain the HTTP responses")?;
+        drained.losses = closed_entries::<LossKey, LossCount>(&self.losses, &Keys::Many, |key| {
+            key.generation == closed
+        })
+        .context("cannot drain the loss counters")?;
+        let responses = match self.made.count(table::RESPONSES, closed)? {
+            0 => Keys::These(Vec::new()),
+            _ => Keys::Many,
+        };
+        drained.http = closed_entries::<HttpKey, u64>(&self.responses, &responses, |key| {
+            key.generation == closed
+        })
+        .context("cannot drain the HTTP responses")?;
         // What is left in the map costs memory and no count: the next look is soon enough.
         if let Err(error) = self
             .sweep
@@ -186,10 +219,34 @@ impl Maps {
         {
             tracing::warn!(%error, "cannot look through the HTTP connections");
         }
-        let (keys, values) = lookup_all(self.wire.fd().as_fd(), 1, None, usize::MAX)
-            .context("cannot read the wire flows")?;
-        drained.wire = keys.into_iter().zip(values).collect();
+        drained.wire = self.wire_flows(closed)?;
+        self.made.reset(closed)?;
         Ok(drained)
+    }
+
+    /// Every wire flow that the map holds, but for those made since the generation was closed.
+    fn wire_flows(&mut self, closed: u8) -> anyhow::Result<Vec<(WireKey, WireRecord)>> {
+        let new = self
+            .made
+            .keys::<WireKey>(table::WIRE, &self.made_wire, closed)?;
+        let keys = match (&self.known_wire, new) {
+            (Keys::These(known), Keys::These(new)) => {
+                // A flow that was deleted and made again is in both.
+                let mut keys: Vec<WireKey> = known.clone();
+                let known: HashSet<&WireKey> = known.iter().collect();
+                keys.extend(new.into_iter().filter(|key| !known.contains(key)));
+                Keys::These(keys)
+            }
+            _ => Keys::Many,
+        };
+        let found: Vec<(WireKey, WireRecord)> =
+            entries(&self.wire, &keys).context("cannot read the wire flows")?;
+        self.known_wire = if found.len() <= table::KEPT as usize {
+            Keys::These(found.iter().map(|(key, _)| *key).collect())
+        } else {
+            Keys::Many
+        };
+        Ok(found)
     }
 
     /// Deletes wire flows that are over, but for those that have sent again since `read`.
@@ -202,11 +259,15 @@ impl Maps {
             return Ok(());
         }
         let map = self.wire.fd().as_fd();
-        let (keys, records) = lookup_all::<WireKey, WireRecord>(map, 1, None, usize::MAX)
-            .context("cannot read the wire flows")?;
-        let now: HashMap<WireKey, u64> = keys
+        let asked = if over.len() <= table::KEPT as usize {
+            Keys::These(over.to_vec())
+        } else {
+            Keys::Many
+        };
+        let now: HashMap<WireKey, u64> = entries::<WireKey, WireRecord>(&self.wire, &asked)
+            .context("cannot read the wire flows")?
             .into_iter()
-            .zip(records.into_iter().map(|record| record.buffers))
+            .map(|(key, record)| (key, record.buffers))
             .collect();
         let then: HashMap<WireKey, u64> = read
             .iter()
@@ -222,24 +283,25 @@ impl Maps {
 }
 
 /// Entries of a hash that belong to the closed generation, deleted once they are read.
-fn entries_of<K, V>(map: &MapData, is_closed: impl Fn(&K) -> bool) -> io::Result<Vec<(K, V)>>
+fn closed_entries<K, V>(
+    map: &MapData,
+    keys: &Keys<K>,
+    is_closed: impl Fn(&K) -> bool,
+) -> io::Result<Vec<(K, V)>>
 where
     K: FromBytes + IntoBytes + Immutable + Copy,
     V: FromBytes + Clone,
 {
-    let (keys, values) = lookup_all::<K, V>(map.fd().as_fd(), 1, None, usize::MAX)?;
-    let entries: Vec<(K, V)> = keys
-        .into_iter()
-        .zip(values)
-        .filter(|(key, _)| is_closed(key))
-        .collect();
-    let keys: Vec<K> = entries.iter().map(|(key, _)| *key).collect();
+    let mut found: Vec<(K, V)> = entries(map, keys)?;
+    found.retain(|(key, _)| is_closed(key));
+    let keys: Vec<K> = found.iter().map(|(key, _)| *key).collect();
     delete_all(map.fd().as_fd(), &keys)?;
-    Ok(entries)
+    Ok(found)
 }
 
 fn collect_family<K, S>(
     flows: &MapData,
+    keys: &Keys<K>,
     front: &MapData,
     closed: u8,
     cpus: usize,
@@ -249,7 +311,8 @@ where
     K: FromBytes + IntoBytes + Immutable + Copy + Eq + Hash,
     S: Slot<Key = K>,
 {
-    let mut found: HashMap<K, FlowRecord> = entries_of(flows, |key| generation_of(key) == closed)?
+    let of_closed = |key: &K| generation_of(key) == closed;
+    let mut found: HashMap<K, FlowRecord> = closed_entries(flows, keys, of_closed)?
         .into_iter()
         .collect();
     // A slot goes to a flow that has a record, and most nodes know one address family alone.

@@ -11,6 +11,7 @@ use std::{
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
@@ -147,8 +148,58 @@ pub fn delete_all<K: IntoBytes + Immutable>(map: BorrowedFd<'_>, keys: &[K]) -> 
     Ok(())
 }
 
+/// Reads the entries of the keys; those that are not there do not matter.
+pub fn lookup_each<K, V>(map: BorrowedFd<'_>, keys: &[K]) -> io::Result<Vec<(K, V)>>
+where
+    K: IntoBytes + Immutable + Clone,
+    V: FromBytes,
+{
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let mut value = V::new_zeroed();
+        // SAFETY: key and value are as long as the map's, and the value accepts any bytes.
+        let result = unsafe {
+            element(
+                BPF_MAP_LOOKUP_ELEM,
+                map,
+                key.as_bytes().as_ptr() as u64,
+                &raw mut value as u64,
+            )
+        };
+        match result {
+            Ok(()) => found.push((key.clone(), value)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
 /// Puts a descriptor into an array of descriptors.
 pub fn set_descriptor(map: BorrowedFd<'_>, index: u32, value: BorrowedFd<'_>) -> io::Result<()> {
+    let number = value.as_raw_fd();
+    // SAFETY: key and value lead to four bytes each, as such a map has them.
+    unsafe {
+        element(
+            BPF_MAP_UPDATE_ELEM,
+            map,
+            &raw const index as u64,
+            &raw const number as u64,
+        )
+    }
+}
+
+/// A call on one entry of a map.
+///
+/// # Safety
+///
+/// `key` and `value` must lead to as many bytes as the map's keys and values have.
+unsafe fn element(
+    command: libc::c_long,
+    map: BorrowedFd<'_>,
+    key: u64,
+    value: u64,
+) -> io::Result<()> {
     #[repr(C)]
     #[derive(IntoBytes, Immutable)]
     struct ElementAttr {
@@ -158,19 +209,18 @@ pub fn set_descriptor(map: BorrowedFd<'_>, index: u32, value: BorrowedFd<'_>) ->
         value: u64,
         flags: u64,
     }
-    let number = value.as_raw_fd();
     let mut attr = ElementAttr {
         map_fd: map.as_raw_fd() as u32,
         padding: 0,
-        key: &raw const index as u64,
-        value: &raw const number as u64,
+        key,
+        value,
         flags: 0,
     };
-    // SAFETY: key and value lead to four bytes each, as such a map has them.
+    // SAFETY: the caller vouches for key and value.
     let result = unsafe {
         libc::syscall(
             libc::SYS_bpf,
-            BPF_MAP_UPDATE_ELEM,
+            command,
             &raw mut attr,
             size_of::<ElementAttr>(),
         )

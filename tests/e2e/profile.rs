@@ -24,6 +24,12 @@ const RATE_MBIT: u32 = 300;
 /// Small datagrams, so that packets cost more than their payload.
 const PAYLOAD: &str = "200";
 const CONFIDENCE: f64 = 0.999;
+/// What eBPF programs call to change a packet's addresses and ports, net/core/filter.c.
+const REWRITERS: [&str; 3] = [
+    "bpf_skb_store_bytes",
+    "bpf_l3_csum_replace",
+    "bpf_l4_csum_replace",
+];
 
 #[test]
 fn netfilter_translates_as_long_as_there_is_a_rule() {
@@ -55,8 +61,13 @@ fn the_ebpf_datapath_shows_in_its_program() {
     let is_nat = |row: &ProfileRow| component(row).to_string() == "netfilter nat";
     let nat = seen.with_rule.share(is_nat);
     println!("SNAT program {program:?}, netfilter's NAT {nat:?}");
-    // It stays attached and looks its packets up, so that its share stays when the rule goes; what
-    // netfilter does there is none of NAT's work either way.
+    // It stays attached and looks its packets up, so that this part of its share stays when the rule
+    // goes; what it calls to rewrite them goes with the rule.
+    let rewrites = |row: &ProfileRow| {
+        is_snat_program(row) && REWRITERS.iter().any(|name| row.stack.contains(name))
+    };
+    seen.check_share_goes_with_the_rule(rewrites);
+    // What netfilter does here is none of NAT's work either way.
     assert!(
         program.low > 0.002,
         "the SNAT program has no share: {program:?}"

@@ -8,13 +8,14 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_ns};
 use probe_abi::flow::{
-    FRONT_SIDES, FRONT_SLOTS, FlowKey4, FlowKey6, FlowRecord, Slot4, Slot6, Tally,
+    FRONT_SIDES, FRONT_SLOTS, FlowKey4, FlowKey6, FlowRecord, Slot4, Slot6, Tally, made,
 };
 
 use super::{
     atomic,
     buffer::Amount,
-    maps::{CONTROL, FLOWS4, FLOWS6, FRONT4, FRONT6},
+    made::note_key,
+    maps::{CONTROL, FLOWS4, FLOWS6, FRONT4, FRONT6, MADE4, MADE6},
 };
 
 /// Collisions that a slot's owner survives after its last packet.
@@ -282,7 +283,7 @@ unsafe fn touch(record: *mut FlowRecord, jiffies: u32, tcp_flags: u32) {
 }
 
 macro_rules! family {
-    ($key:ty, $slot:ty, $flows:ident, $front:ident, $mix:expr) => {
+    ($key:ty, $slot:ty, $flows:ident, $front:ident, $made:ident, $mix:expr) => {
         impl FlowKey for $key {
             type Slot = $slot;
             #[inline(always)]
@@ -305,7 +306,11 @@ macro_rules! family {
             }
             #[inline(always)]
             fn create(&self, record: &FlowRecord) -> bool {
-                $flows.insert(self, record, u64::from(BPF_NOEXIST)).is_ok()
+                let is_new = $flows.insert(self, record, u64::from(BPF_NOEXIST)).is_ok();
+                if is_new {
+                    note_key(made::$flows, u32::from(self.generation), &$made, self);
+                }
+                is_new
             }
             #[inline(always)]
             fn mix(&self) -> u32 {
@@ -335,12 +340,12 @@ fn ports(src: u16, dst: u16, hook: u8, scope: u64) -> u32 {
     ((u32::from(src) << 16) | u32::from(dst)) ^ (u32::from(hook) << 11) ^ scope as u32
 }
 
-family!(FlowKey4, Slot4, FLOWS4, FRONT4, |key| {
+family!(FlowKey4, Slot4, FLOWS4, FRONT4, MADE4, |key| {
     spread(
         key.src ^ key.dst.rotate_left(7) ^ ports(key.src_port, key.dst_port, key.hook, key.scope),
     )
 });
-family!(FlowKey6, Slot6, FLOWS6, FRONT6, |key| {
+family!(FlowKey6, Slot6, FLOWS6, FRONT6, MADE6, |key| {
     spread(
         key.src[3]
             ^ key.src[1]

@@ -9,6 +9,7 @@ use aya_ebpf::{
     helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel_buf},
 };
 use probe_abi::{
+    flow::made,
     loss::reason,
     wire::{Before, Fingerprint, LOOKUPS_PER_EPOCH, WireKey, WireRecord, conntrack},
 };
@@ -18,7 +19,8 @@ use super::{
     account::generation,
     buffer::jiffies,
     loss::lose_pairing,
-    maps::{CONTROL, FINGERPRINTS, WIRE, parameter},
+    made::note_key,
+    maps::{CONTROL, FINGERPRINTS, MADE_WIRE, WIRE, parameter},
 };
 
 /// How far two CPUs' readings of the tick counter may be apart.
@@ -72,7 +74,11 @@ fn create(key: &WireKey, now: u32) -> u32 {
         first_jiffies: now,
         ..WireRecord::default()
     };
-    u32::from(WIRE.insert(key, fresh, u64::from(BPF_NOEXIST)).is_err())
+    if WIRE.insert(key, fresh, u64::from(BPF_NOEXIST)).is_err() {
+        return 1;
+    }
+    note_key(made::WIRE, generation(), &MADE_WIRE, key);
+    0
 }
 
 #[inline(always)]

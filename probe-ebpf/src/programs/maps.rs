@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use probe_abi::{
     cpu::{CPU_FRONT_SIDES, CPU_FRONT_SLOTS, CpuCharge, CpuKey, CpuPlace, CpuSlot, CpuState},
-    flow::{FRONT_ENTRIES, FlowKey4, FlowKey6, FlowRecord, Slot4, Slot6},
+    flow::{FRONT_ENTRIES, FlowKey4, FlowKey6, FlowRecord, GENERATIONS, Slot4, Slot6, made},
     loss::{LossCount, LossKey},
     params::{Control, TUNNEL_PORTS},
     wire::{Before, Fingerprint, WireKey, WireRecord},
@@ -30,6 +30,16 @@ pub static FINGERPRINTS: LruHashMap<Fingerprint, Before> = LruHashMap::with_max_
 pub static WIRE: HashMap<WireKey, WireRecord> = HashMap::with_max_entries(65_536, 0);
 #[map]
 pub static REQUEST: PerCpuArray<Request> = PerCpuArray::with_max_entries(1, 0);
+/// How many entries each generation made in each map of [`made`].
+#[map]
+pub static MADE: Array<u64> = Array::with_max_entries(made::MAPS * GENERATIONS, 0);
+/// The keys of the first of them.
+#[map]
+pub static MADE4: Array<FlowKey4> = Array::with_max_entries(made::KEPT * GENERATIONS, 0);
+#[map]
+pub static MADE6: Array<FlowKey6> = Array::with_max_entries(made::KEPT * GENERATIONS, 0);
+#[map]
+pub static MADE_WIRE: Array<WireKey> = Array::with_max_entries(made::KEPT * GENERATIONS, 0);
 /// What each CPU keeps of its time.
 #[map]
 pub static CPU: PerCpuArray<CpuState> = PerCpuArray::with_max_entries(1, 0);

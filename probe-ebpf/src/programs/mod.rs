@@ -8,6 +8,7 @@ pub mod here;
 pub mod http;
 pub mod look;
 pub mod loss;
+mod made;
 pub mod maps;
 pub mod pairing;
 pub mod pod;

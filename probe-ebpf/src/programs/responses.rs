@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use probe_abi::{
-    flow::hook,
+    flow::{hook, made},
     http::{Connection, ConnectionKey, HttpKey, NO_LATENCY, Streams, bucket_of},
     loss::reason,
 };
@@ -17,6 +17,7 @@ use super::{
     atomic,
     http::{advance_mark, now_ns},
     loss::lose_event,
+    made::note,
 };
 
 /// The streams of those that speak HTTP/2.
@@ -139,6 +140,7 @@ fn count(connection: &Connection, id: &ConnectionKey) -> u32 {
     if RESPONSES.get_ptr(&key).is_none()
         && RESPONSES.insert(&key, one, u64::from(BPF_NOEXIST)).is_ok()
     {
+        note(made::RESPONSES, generation);
         return 1;
     }
     match RESPONSES.get_ptr_mut(&key) {

@@ -18,7 +18,7 @@ use probe_abi::cpu::{
     CPU_FRONT_SIDES, CPU_FRONT_SLOTS, CpuCharge, CpuKey, CpuPlace, CpuSlot, CpuState, CpuTotals,
 };
 
-use super::entries_of;
+use super::{closed_entries, made::Keys};
 use crate::{
     loader::take_map,
     syscall::{lookup_all, set_descriptor},
@@ -105,8 +105,10 @@ impl CpuMaps {
             capacity: self.capacity,
             ..CpuDrained::default()
         };
-        let entries = entries_of::<CpuKey, CpuCharge>(&self.accounts, |key| key.epoch == epoch)
-            .context("cannot drain the accounts of processor time")?;
+        let entries = closed_entries::<CpuKey, CpuCharge>(&self.accounts, &Keys::Many, |key| {
+            key.epoch == epoch
+        })
+        .context("cannot drain the accounts of processor time")?;
         drained.entries = entries.len();
         for (key, charge) in entries {
             drained.charge(&key, charge);

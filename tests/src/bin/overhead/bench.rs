@@ -11,6 +11,7 @@ use anyhow::Context;
 use crate::Options;
 use crate::estimate::{self, Order, Pair, Ratio, Run};
 use crate::machine::{Running, busy_ns, cgroup2, charged_ns, in_cgroup, inside, ip};
+use crate::own::{self, Account};
 
 /// Name of everything this makes.
 const NAME: &str = "wboverhead";
@@ -31,7 +32,7 @@ pub trait Load {
     /// What it is called.
     fn name(&self) -> &'static str;
 
-    /// What a run measures, CPU time first.
+    /// What a run measures, CPU time first and what is done in a second last.
     fn figures(&self) -> &'static [&'static str];
 
     /// Runs it once and gives its figures.
@@ -121,6 +122,10 @@ impl<'a> Bench<'a> {
             let is_narrow = (cpu.high - cpu.low) / 2.0 <= options.half_width;
             if pairs.len() >= options.most_pairs || pairs.len() >= options.least_pairs && is_narrow
             {
+                if options.own_account {
+                    let rate = load.figures().len() - 1;
+                    println!("{}", Account::of(load.name(), &pairs, rate).line());
+                }
                 return Ok(ratios);
             }
         }
@@ -161,9 +166,14 @@ impl<'a> Bench<'a> {
         let probe = (with_probe && !self.options.sham).then(|| Probe::start(self));
         let probe = probe.transpose()?;
         thread::sleep(SETTLE);
+        let start_us = own::now_us()?;
         let run = load.run(self);
-        drop(probe);
-        let run = run.with_context(|| format!("load {:?}", load.name()))?;
+        let end_us = own::now_us()?;
+        let dataset = probe.map(Probe::stop);
+        let mut run = run.with_context(|| format!("load {:?}", load.name()))?;
+        if let Some(dataset) = dataset.filter(|_| self.options.own_account) {
+            run.push(own::ns_a_second(dataset.path(), start_us, end_us)?);
+        }
         anyhow::ensure!(
             run.iter().all(|figure| figure.is_finite() && *figure > 0.0),
             "load {:?} gave {run:?}: nothing was measured",
@@ -197,8 +207,8 @@ fn warn_of_other_work() -> anyhow::Result<()> {
 
 /// A running probe, stopped when dropped.
 struct Probe {
-    _program: Running,
-    _dataset: tempfile::TempDir,
+    program: Running,
+    dataset: tempfile::TempDir,
 }
 
 impl Probe {
@@ -211,7 +221,12 @@ impl Probe {
             .args(["run", "--node", "bench", "--uplink", "up0", "--cgroup"])
             .arg(&bench.cgroup)
             // What a packet costs is measured here, and nothing else.
-            .args(["--cpu", "off", "--resources", "off"])
+            .args(["--resources", "off"])
+            .args(if bench.options.own_account {
+                ["--cpu=on", "--measure-self"].as_slice()
+            } else {
+                ["--cpu=off"].as_slice()
+            })
             .arg("--output")
             .arg(dataset.path())
             .arg("--ready-file")
@@ -230,9 +245,12 @@ impl Probe {
             );
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(Self {
-            _program: program,
-            _dataset: dataset,
-        })
+        Ok(Self { program, dataset })
+    }
+
+    /// Ends it and gives what it wrote.
+    fn stop(self) -> tempfile::TempDir {
+        drop(self.program);
+        self.dataset
     }
 }

@@ -58,6 +58,33 @@ pub struct Interval {
     pub high: f64,
 }
 
+/// A mean of differences and the ends of its 95 % interval by Student's t.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// The estimate.
+    pub mean: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// With the probe less without, of the figure at that place in each run.
+pub fn difference(pairs: &[Pair], at: usize) -> Difference {
+    let differences: Vec<f64> = pairs
+        .iter()
+        .map(|pair| pair.with[at] - pair.without[at])
+        .collect();
+    let n = differences.len() as f64;
+    let mean = differences.iter().sum::<f64>() / n;
+    let half = half_width(n - 1.0, deviation(&differences) / n.sqrt());
+    Difference {
+        mean,
+        low: mean - half,
+        high: mean + half,
+    }
+}
+
 /// The ratio of the figure at that place in each run.
 pub fn ratio(load: &str, figure: &str, pairs: &[Pair], at: usize) -> Ratio {
     let logs: Vec<f64> = pairs
@@ -168,7 +195,7 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, Pair, ratio};
+    use super::{Order, Pair, difference, ratio};
 
     const WITHOUT: [f64; 10] = [
         100.0, 110.0, 95.0, 104.0, 99.0, 120.0, 101.0, 98.0, 97.0, 103.0,
@@ -199,6 +226,29 @@ mod tests {
         check(found.trimmed.high, 1.042_575_5);
         check(found.without, 102.7);
         check(found.with, 111.0);
+    }
+
+    /// scipy 1.17: `stats.ttest_rel(with, without).confidence_interval()`.
+    #[test]
+    fn differences_and_their_intervals() {
+        let pairs = WITHOUT.iter().zip(WITH);
+        let pairs = pairs.map(|(&without, with)| Pair {
+            without: vec![without],
+            with: vec![with],
+        });
+        let found = difference(&pairs.collect::<Vec<_>>(), 0);
+        check(found.mean, 8.3);
+        // As far as the expansion of t's quantile goes.
+        assert!(
+            (found.low / -4.725_913_976 - 1.0).abs() < 1e-3,
+            "{}",
+            found.low
+        );
+        assert!(
+            (found.high / 21.325_913_976 - 1.0).abs() < 1e-3,
+            "{}",
+            found.high
+        );
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! Loads of k6: nginx in the cgroup at the probe's end, 100 virtual users at the other.
 //!
-//! k6 takes a while to start and its users' first requests open connections, so a run is measured
-//! in the middle of k6's: nginx says before and after how many requests it answered. k6 spends more
-//! on a request than everything else together, so that the whole machine's figure flatters; the
-//! same without k6's own time in user mode stands beside it. Server and k6 keep to a CPU each: where
-//! they wander, what a request costs depends on where they met, more than on anything measured here.
+//! One k6 asks all the while, and a run is a stretch of it: nginx says before and after how many
+//! requests it answered. A k6 of its own for each run would scatter more than the probe costs, since
+//! how its users' requests fall together is settled when it starts. The probe meets connections that
+//! are older than itself, as on a node. k6 spends more on a request than everything else together,
+//! so that the whole machine's figure flatters; the same without k6's own time in user mode stands
+//! beside it. Server and k6 keep to a CPU each.
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,13 +28,13 @@ const SCRIPT: &str = include_str!("load.js");
 const INSTALLED: &str = "target/tools/k6/bin/k6";
 /// Where k6's log lines go.
 const SAID: &str = "k6.log";
-/// From k6's first request to the measured part.
+/// From k6's first request, or the probe's start or end, to the measured part.
 const WARM_UP: Duration = Duration::from_millis(700);
 const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(20);
 const SERVER_CPU: usize = 0;
 const K6_CPU: usize = 1;
-/// k6 goes on for so long after the measured part, whatever its start took.
-const MARGIN_SECONDS: u32 = 2;
+/// Longer than any bench; k6 is ended with the load.
+const K6_RUNS_FOR: &str = "24h";
 
 /// One way to ask.
 pub struct Kind {
@@ -74,6 +76,8 @@ pub struct Http {
     kind: &'static Kind,
     k6: PathBuf,
     folder: tempfile::TempDir,
+    /// Ends before its server.
+    asking: RefCell<Option<Running>>,
     _server: Running,
 }
 
@@ -97,9 +101,11 @@ impl Http {
             kind,
             k6: k6.to_owned(),
             folder,
+            asking: RefCell::new(None),
             _server: Running(server),
         };
         load.wait_for_server()?;
+        load.start_k6(bench)?;
         Ok(load)
     }
 
@@ -133,8 +139,9 @@ impl Http {
         Ok(requests.parse()?)
     }
 
-    fn start_k6(&self, bench: &Bench<'_>) -> anyhow::Result<Child> {
-        let seconds = bench.seconds() + MARGIN_SECONDS;
+    /// Starts k6 and waits until its users are at work.
+    fn start_k6(&self, bench: &Bench<'_>) -> anyhow::Result<()> {
+        let before = self.answered()?;
         let mut k6 = inside(&bench.far(), &self.k6);
         in_cgroup(&mut k6, bench.others());
         on_cpu(&mut k6, K6_CPU);
@@ -146,11 +153,31 @@ impl Http {
             .arg("--env")
             .arg(format!("RATE={}", self.kind.rate))
             .arg("--env")
-            .arg(format!("DURATION={seconds}s"))
+            .arg(format!("DURATION={K6_RUNS_FOR}"))
             .arg(self.folder.path().join("load.js"))
             .stdout(Stdio::null())
             .stderr(File::create(self.folder.path().join(SAID))?);
-        k6.spawn().context("cannot run k6")
+        let k6 = k6.spawn().context("cannot run k6")?;
+        self.asking.replace(Some(Running(k6)));
+        let started = Instant::now();
+        let mut questions = 1.0;
+        while self.answered()? - before <= questions {
+            questions += 1.0;
+            self.k6_id()?;
+            anyhow::ensure!(started.elapsed() < FIRST_REQUEST_WITHIN, "k6 asks nothing");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The running k6.
+    fn k6_id(&self) -> anyhow::Result<u32> {
+        let mut asking = self.asking.borrow_mut();
+        let k6 = asking.as_mut().context("k6 was not started")?;
+        if let Some(status) = k6.0.try_wait()? {
+            anyhow::bail!("k6 ended with {status}: {}", self.said());
+        }
+        Ok(k6.0.id())
     }
 
     /// The last that k6 said.
@@ -158,22 +185,6 @@ impl Http {
         let text = fs::read_to_string(self.folder.path().join(SAID)).unwrap_or_default();
         let last = text.lines().rfind(|line| !line.trim().is_empty());
         last.unwrap_or("it does not say why").to_owned()
-    }
-
-    /// Waits until k6's users are at work.
-    fn warm_up(&self, k6: &mut Running, before: f64) -> anyhow::Result<()> {
-        let started = Instant::now();
-        let mut questions = 1.0;
-        while self.answered()? - before <= questions {
-            questions += 1.0;
-            if let Some(status) = k6.0.try_wait()? {
-                anyhow::bail!("k6 ended with {status} at its start: {}", self.said());
-            }
-            anyhow::ensure!(started.elapsed() < FIRST_REQUEST_WITHIN, "k6 asks nothing");
-            thread::sleep(Duration::from_millis(20));
-        }
-        thread::sleep(WARM_UP);
-        Ok(())
     }
 }
 
@@ -192,22 +203,19 @@ impl Load for Http {
     }
 
     fn run(&self, bench: &Bench<'_>) -> anyhow::Result<Run> {
-        let before = self.answered()?;
-        let mut k6 = Running(self.start_k6(bench)?);
-        self.warm_up(&mut k6, before)?;
-        let id = k6.0.id();
+        thread::sleep(WARM_UP);
+        let id = self.k6_id()?;
         let (charged, busy) = (bench.charged_ns()?, busy_ns()?);
         let (user, answered) = (user_ns(id)?, self.answered()?);
         let started = Instant::now();
         thread::sleep(Duration::from_secs(u64::from(bench.seconds())));
         let elapsed = started.elapsed().as_secs_f64();
-        anyhow::ensure!(k6.0.try_wait()?.is_none(), "k6 ended too early");
         // The second question counts itself.
         let requests = self.answered()? - answered - 1.0;
         let (charged, busy) = (bench.charged_ns()? - charged, busy_ns()? - busy);
         let user = user_ns(id)? - user;
-        let status = k6.0.wait()?;
-        anyhow::ensure!(status.success(), "k6 ended with {status}: {}", self.said());
+        // One request without its answer ends k6, and spoils the run.
+        self.k6_id()?;
         Ok(vec![
             charged / requests,
             (charged - user) / requests,

@@ -10,8 +10,8 @@ export const options = {
       ? { executor: 'constant-arrival-rate', rate, duration, preAllocatedVUs: 100, maxVUs: 100 }
       : { executor: 'constant-vus', vus: 100, duration },
   },
-  // One request without its answer spoils the run.
-  thresholds: { http_req_failed: ['rate==0'] },
+  // One request without its answer spoils the runs.
+  thresholds: { http_req_failed: [{ threshold: 'rate==0', abortOnFail: true }] },
 };
 
 export default function () {

@@ -9,6 +9,7 @@ mod estimate;
 mod http;
 mod iperf3;
 mod machine;
+mod own;
 
 use std::fs;
 use std::path::PathBuf;
@@ -64,6 +65,10 @@ struct Options {
     /// Run no probe on either side: what this machine's own scatter makes of the same procedure.
     #[arg(long)]
     sham: bool,
+    /// Have the probe charge processor time and keep its own account, and hold that against the
+    /// difference between the runs of each pair.
+    #[arg(long, conflicts_with = "sham")]
+    own_account: bool,
     /// Write the figures as JSON as well.
     #[arg(long)]
     json: Option<PathBuf>,
