@@ -36,6 +36,12 @@ fn number_element() -> Field {
     Field::new("element", DataType::Int64, false)
 }
 
+/// A column of repeated text with the same value in every row.
+pub(crate) fn same_text(text: &str, rows: usize) -> ArrayRef {
+    let column: DictionaryArray<Int32Type> = std::iter::repeat_n(text, rows).collect();
+    Arc::new(column)
+}
+
 /// Builds a batch column by column from rows.
 pub(crate) struct BatchWriter<'a, R> {
     table: &'static str,
@@ -248,10 +254,9 @@ impl<'a> BatchReader<'a> {
     }
 
     pub(crate) fn named<N: Named>(&self, name: &str) -> Result<Vec<N>, SchemaError> {
-        let text = self.text(name)?;
-        (0..self.batch.num_rows())
-            .map(|row| self.value_of(name, row, text.at(row)))
-            .collect()
+        let found = self.optional_named(name)?;
+        self.require_all(name, self.column(name)?)?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     pub(crate) fn optional_named<N: Named>(
@@ -259,13 +264,32 @@ impl<'a> BatchReader<'a> {
         name: &str,
     ) -> Result<Vec<Option<N>>, SchemaError> {
         let text = self.optional_text(name)?;
-        (0..self.batch.num_rows())
-            .map(|row| {
-                text.get(row)
-                    .map(|value| self.value_of(name, row, value))
-                    .transpose()
-            })
-            .collect()
+        // Each name is looked up once a batch, and not once a row.
+        let known = text.map_values(N::from_name);
+        let value = |row: usize| match text.key(row) {
+            None => Ok(None),
+            Some(key) => match known[key] {
+                Some(value) => Ok(Some(value)),
+                None => Err(self.unknown(name, row, text.at(row))),
+            },
+        };
+        (0..self.batch.num_rows()).map(value).collect()
+    }
+
+    /// Text that many rows share, one copy a batch.
+    pub(crate) fn shared_text(&self, name: &str) -> Result<SharedText<'a>, SchemaError> {
+        let text = self.optional_shared_text(name)?;
+        self.require_all(name, self.column(name)?)?;
+        Ok(text)
+    }
+
+    pub(crate) fn optional_shared_text(&self, name: &str) -> Result<SharedText<'a>, SchemaError> {
+        let text = self.optional_text(name)?;
+        Ok(SharedText {
+            text,
+            values: text.map_values(|value| value.into()),
+            none: "".into(),
+        })
     }
 
     pub(crate) fn problem(&self, column: &str, problem: ColumnProblem) -> SchemaError {
@@ -276,12 +300,9 @@ impl<'a> BatchReader<'a> {
         }
     }
 
-    fn value_of<N: Named>(&self, name: &str, row: usize, text: &str) -> Result<N, SchemaError> {
-        let unknown = || ColumnProblem::Name {
-            row,
-            name: text.to_owned(),
-        };
-        N::from_name(text).ok_or_else(|| self.problem(name, unknown()))
+    fn unknown(&self, column: &str, row: usize, text: &str) -> SchemaError {
+        let name = text.to_owned();
+        self.problem(column, ColumnProblem::Name { row, name })
     }
 
     fn values<T: ArrowPrimitiveType>(
@@ -337,17 +358,48 @@ impl<'a> Text<'a> {
 
     /// The text of a row, or none.
     pub(crate) fn get(&self, row: usize) -> Option<&'a str> {
+        let values: &'a StringArray = self.0.values();
+        Some(values.value(self.key(row)?))
+    }
+
+    /// Which of the dictionary's values a row has, or none.
+    fn key(&self, row: usize) -> Option<usize> {
         if self.0.is_null(row) {
             return None;
         }
         let key = usize::try_from(self.0.keys().value(row)).ok()?;
+        self.0.values().is_valid(key).then_some(key)
+    }
+
+    /// Something for each of the dictionary's values.
+    fn map_values<T>(&self, map: impl Fn(&'a str) -> T) -> Vec<T> {
         let values: &'a StringArray = self.0.values();
-        values.is_valid(key).then(|| values.value(key))
+        let values = values.iter().map(|value| map(value.unwrap_or_default()));
+        values.collect()
     }
 
     /// The text of a row as a `String`, or none.
     pub(crate) fn owned(&self, row: usize) -> Option<String> {
         self.get(row).map(str::to_owned)
+    }
+}
+
+/// A dictionary-encoded text column whose values are shared by the rows that have them.
+pub(crate) struct SharedText<'a> {
+    text: Text<'a>,
+    values: Vec<Arc<str>>,
+    none: Arc<str>,
+}
+
+impl SharedText<'_> {
+    /// The text of a row that has one.
+    pub(crate) fn at(&self, row: usize) -> Arc<str> {
+        self.get(row).unwrap_or_else(|| Arc::clone(&self.none))
+    }
+
+    /// The text of a row, or none.
+    pub(crate) fn get(&self, row: usize) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.values[self.text.key(row)?]))
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! A file appears under its name only when it is complete and on disk: it is written under a name
 //! that starts with a dot, synced and renamed. Reading refuses files of another schema version or
-//! table, since columns of the same name may have meant something else.
+//! table, since columns of the same name may have meant something else. Files of other engines, which
+//! cannot write a probe's metadata, state the version in a column instead.
 
+mod derived;
 mod output;
 
 use std::fs::File;
@@ -23,7 +25,7 @@ use parquet::file::statistics::Statistics;
 
 use self::output::Output;
 use crate::SCHEMA_VERSION;
-use crate::columns::first_null;
+use crate::columns::{first_null, same_text};
 use crate::record::{ColumnProblem, Record, SchemaError};
 
 const VERSION_KEY: &str = "weighbridge.schema_version";
@@ -32,6 +34,8 @@ const TABLE_KEY: &str = "weighbridge.table";
 const NODE_KEY: &str = "weighbridge.node";
 const BOOT_ID_KEY: &str = "weighbridge.boot_id";
 const CLOCK_KEY: &str = "weighbridge.clock";
+
+const NODE_COLUMN: &str = "node";
 
 const BATCH_ROWS: usize = 8192;
 
@@ -99,14 +103,23 @@ pub fn open<R: Record>(path: &Path) -> Result<TableFile<R>, SchemaError> {
             path: text(path),
             source,
         })?;
-    let metadata = check_metadata::<R>(path, builder.metadata())?;
-    check_columns::<R>(path, builder.schema())?;
-    let groups = (0..builder.metadata().num_row_groups()).collect();
+    let parquet = builder.metadata();
+    let (metadata, filled_node) = if derived::is_derived(parquet) {
+        let metadata = derived::metadata(path, parquet)?;
+        let has_node = builder.schema().field_with_name(NODE_COLUMN).is_ok();
+        let filled_node = (!has_node).then(|| metadata.node.clone());
+        (metadata, filled_node)
+    } else {
+        (check_metadata::<R>(path, parquet)?, None)
+    };
+    check_columns::<R>(path, builder.schema(), filled_node.is_some())?;
+    let groups = (0..parquet.num_row_groups()).collect();
     Ok(TableFile {
         path: path.to_owned(),
         metadata,
         builder,
         groups,
+        filled_node,
         record: PhantomData,
     })
 }
@@ -118,6 +131,8 @@ pub struct TableFile<R> {
     metadata: FileMetadata,
     builder: ParquetRecordBatchReaderBuilder<File>,
     groups: Vec<usize>,
+    /// The node of all rows, where the file leaves it to its folder's name.
+    filled_node: Option<String>,
     record: PhantomData<R>,
 }
 
@@ -176,6 +191,7 @@ impl<R: Record> TableFile<R> {
             path: self.path,
             schema,
             reader,
+            filled_node: self.filled_node,
             record: PhantomData,
         })
     }
@@ -194,6 +210,7 @@ pub struct Batches<R> {
     path: PathBuf,
     schema: SchemaRef,
     reader: ParquetRecordBatchReader,
+    filled_node: Option<String>,
     record: PhantomData<R>,
 }
 
@@ -226,6 +243,13 @@ impl<R> Batches<R> {
                 column: field.name().clone(),
                 problem,
             };
+            if let Some(node) = self
+                .filled_node
+                .as_deref()
+                .filter(|_| field.name() == NODE_COLUMN)
+            {
+                return Ok(same_text(node, batch.num_rows()));
+            }
             let found = batch.column_by_name(field.name());
             let found = found.ok_or_else(|| problem(ColumnProblem::Missing))?;
             if let Some(row) = first_null(found).filter(|_| !field.is_nullable()) {
@@ -293,9 +317,14 @@ fn check_metadata<R: Record>(
     })
 }
 
-fn check_columns<R: Record>(path: &Path, found: &SchemaRef) -> Result<(), SchemaError> {
+fn check_columns<R: Record>(
+    path: &Path,
+    found: &SchemaRef,
+    fills_node: bool,
+) -> Result<(), SchemaError> {
     for field in R::arrow_schema().fields() {
         let problem = match found.field_with_name(field.name()) {
+            Err(_) if fills_node && field.name() == NODE_COLUMN => continue,
             Err(_) => ColumnProblem::Missing,
             Ok(other) if readable_as(other.data_type(), field.data_type()) => continue,
             Ok(other) => ColumnProblem::Type {

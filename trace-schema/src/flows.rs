@@ -1,5 +1,7 @@
 //! The `flows` table: what one five-tuple did at one vantage in one interval.
 
+mod views;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::columns::{BatchReader, BatchWriter, at};
 use crate::ledger::Vantage;
 use crate::record::{Named, Record, SchemaError};
+
+pub use views::{FlowCount, FlowSighting};
 
 /// Whether the addresses of a row stand before or after source NAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

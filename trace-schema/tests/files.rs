@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int32Array, ListArray, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::KeyValue;
@@ -295,6 +295,72 @@ fn refusals_are_one_line_with_file_and_column() {
         &good,
         ": column node has no value in row 0, where every row needs one",
     );
+}
+
+#[test]
+fn a_column_states_the_version_where_an_engine_writes_no_metadata() {
+    let rows = [flow(), flow()];
+    let of_engine = |versions: &[i32], drops_node: bool| {
+        let batch = FlowRow::to_batch(&rows).expect("a batch");
+        let kept = (0..batch.num_columns())
+            .filter(|&at| !drops_node || batch.schema().field(at).name() != "node");
+        let batch = batch
+            .project(&kept.collect::<Vec<_>>())
+            .expect("the columns");
+        let version: ArrayRef = Arc::new(Int32Array::from(versions.to_vec()));
+        let mut columns = batch.columns().to_vec();
+        let mut fields = batch.schema().fields().to_vec();
+        fields.push(Arc::new(Field::new(
+            "schema_version",
+            DataType::Int32,
+            true,
+        )));
+        columns.push(version);
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).expect("a batch")
+    };
+    let known = i32::try_from(SCHEMA_VERSION).expect("a small number");
+    let (folder, path) = foreign(&of_engine(&[known, known], false), &[]);
+    let opened = file::open::<FlowRow>(&path).expect("the column states the version");
+    let metadata = opened.metadata().clone();
+    assert_eq!(
+        (metadata.node, metadata.boot_id),
+        (flow().node, flow().boot_id)
+    );
+    assert!(
+        metadata.tool_version.starts_with("parquet-rs"),
+        "{}",
+        metadata.tool_version
+    );
+    assert_eq!(read::<FlowRow>(&path), rows);
+    // Spark leaves a partition's column to its folder's name.
+    let (other, path) = foreign(&of_engine(&[known, known], true), &[]);
+    let partition = folder.path().join("node=gateway%2Feu");
+    fs::create_dir(&partition).expect("a folder");
+    let moved = partition.join("part.parquet");
+    fs::rename(&path, &moved).expect("the file moves");
+    let gateway = FlowRow {
+        node: "gateway/eu".to_owned(),
+        ..flow()
+    };
+    assert_eq!(read::<FlowRow>(&moved), [gateway.clone(), gateway]);
+    drop(other);
+    for (versions, drops_node, expected) in [
+        (
+            [known, known - 1],
+            false,
+            ": schema version that differs between rows is unknown",
+        ),
+        ([1, 1], false, ": schema version 1 is unknown"),
+        (
+            [known, known],
+            true,
+            ": Parquet metadata weighbridge.node is missing",
+        ),
+    ] {
+        let (_folder, path) = foreign(&of_engine(&versions, drops_node), &[]);
+        let error = one_line(&file::open::<FlowRow>(&path).expect_err(expected));
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]
