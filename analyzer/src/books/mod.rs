@@ -10,17 +10,17 @@ mod coverage;
 pub mod holdings;
 mod sums;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
-use trace_schema::flows::{Direction, FlowRow};
+use trace_schema::flows::{Direction, FlowCount, FlowRow};
 use trace_schema::ledger::{Count, LedgerRow, Vantage};
 
 pub use balance::{Account, Basis, Residual};
 pub use coverage::{Gap, Watch};
 pub use sums::{FlowSum, Loss};
 
-use sums::{add_count, flow_sum};
+use sums::{FlowInterval, FlowIntervals, add_count, flow_sum};
 
 /// What the books are kept by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -68,8 +68,18 @@ pub struct BooksReport {
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     ledger: BTreeMap<Series, Vec<Entry>>,
-    flows: BTreeMap<Series, BTreeMap<i64, Count>>,
+    flows: BTreeMap<Series, FlowIntervals>,
     losses: BTreeMap<(String, Vantage), Loss>,
+}
+
+/// What rows of `flows` have in common that are added up together.
+#[derive(PartialEq, Eq, Hash)]
+struct FlowKey<'a> {
+    node: &'a str,
+    vantage: Vantage,
+    interface: Option<&'a str>,
+    direction: Direction,
+    start_us: i64,
 }
 
 /// What the books keep of a ledger row.
@@ -109,14 +119,55 @@ impl Books {
             interface: row.interface.clone(),
             direction: Some(row.direction),
         };
-        let intervals = self.flows.entry(series).or_default();
         let count = Count {
             packets: row.packets,
             bytes: row.bytes,
             buffers: row.buffers,
             buffer_bytes: row.buffer_bytes,
         };
-        add_count(intervals.entry(row.interval_start_us).or_default(), count);
+        let intervals = self.flows.entry(series).or_default();
+        let sum = intervals.entry(row.interval_start_us).or_default();
+        sum.add(row.interval_end_us, count);
+    }
+
+    /// Takes in what adding up needs of rows of `flows`: neighbours are mostly of one interval, so
+    /// sums are looked up once for many rows.
+    pub fn add_flow_counts(&mut self, rows: &[FlowCount]) {
+        let mut sums = HashMap::<FlowKey<'_>, FlowInterval>::new();
+        for row in rows {
+            let key = FlowKey {
+                node: &row.node,
+                vantage: row.vantage,
+                interface: row.interface.as_deref(),
+                direction: row.direction,
+                start_us: row.interval_start_us,
+            };
+            sums.entry(key)
+                .or_default()
+                .add(row.interval_end_us, row.count);
+        }
+        for (key, sum) in sums {
+            let series = Series {
+                node: key.node.to_owned(),
+                vantage: key.vantage,
+                interface: key.interface.map(str::to_owned),
+                direction: Some(key.direction),
+            };
+            let intervals = self.flows.entry(series).or_default();
+            let known = intervals.entry(key.start_us).or_default();
+            known.add(sum.end_us, sum.count);
+        }
+    }
+
+    /// Takes in what others took in of `flows`.
+    pub fn add_flows_of(&mut self, other: Self) {
+        for (series, others) in other.flows {
+            let intervals = self.flows.entry(series).or_default();
+            for (start_us, sum) in others {
+                let known = intervals.entry(start_us).or_default();
+                known.add(sum.end_us, sum.count);
+            }
+        }
     }
 
     /// Draws the balance of all that was taken in.

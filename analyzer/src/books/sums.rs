@@ -104,20 +104,44 @@ impl Loss {
     }
 }
 
+/// The flows of a series by the start of their interval.
+pub(super) type FlowIntervals = BTreeMap<i64, FlowInterval>;
+
+/// The flows of one interval, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct FlowInterval {
+    pub end_us: i64,
+    pub count: Count,
+}
+
+impl FlowInterval {
+    pub fn add(&mut self, end_us: i64, count: Count) {
+        self.end_us = self.end_us.max(end_us);
+        add_count(&mut self.count, count);
+    }
+}
+
 /// Compares a series interval by interval, so that a difference names the moment it began. Where
 /// the node's spool was full, the books of some intervals are gone, and their flows may not be.
+/// Flows that were rolled up since stand in longer intervals than the ledger: what was counted in
+/// one of them is added up.
 pub(super) fn flow_sum(
     series: &Series,
     entries: &[Entry],
-    flows: Option<&BTreeMap<i64, Count>>,
+    flows: Option<&FlowIntervals>,
     spool_dropped_rows: i64,
 ) -> FlowSum {
+    let no_flows = FlowIntervals::new();
+    let intervals = flows.unwrap_or(&no_flows);
     let mut counted = BTreeMap::<i64, Count>::new();
     for entry in entries {
-        add_count(counted.entry(entry.start_us).or_default(), entry.counted);
+        let before = intervals.range(..=entry.start_us).next_back();
+        let around = before.filter(|(_, interval)| entry.start_us < interval.end_us);
+        let start_us = around.map_or(entry.start_us, |(start_us, _)| *start_us);
+        add_count(counted.entry(start_us).or_default(), entry.counted);
     }
-    let no_flows = BTreeMap::new();
-    let flows = flows.unwrap_or(&no_flows);
+    let flows = intervals.iter();
+    let flows: BTreeMap<i64, Count> = flows.map(|(start, sum)| (*start, sum.count)).collect();
     let starts = counted.keys().chain(flows.keys()).copied();
     let mut starts = starts.collect::<Vec<_>>();
     starts.sort_unstable();
@@ -125,12 +149,12 @@ pub(super) fn flow_sum(
     let at = |of: &BTreeMap<i64, Count>, start: &i64| of.get(start).copied().unwrap_or_default();
     let differing = starts
         .iter()
-        .filter(|start| at(&counted, start) != at(flows, start));
+        .filter(|start| at(&counted, start) != at(&flows, start));
     let differing = differing.copied().collect::<Vec<_>>();
     let (balance, reason) = match differing[..] {
         [] => (Balance::Balanced, None),
         // A probe that is killed between the two files of its last interval leaves one of them.
-        [only] if Some(&only) == starts.last() && is_one_sided(&counted, flows, only) => {
+        [only] if Some(&only) == starts.last() && is_one_sided(&counted, &flows, only) => {
             let reason =
                 "the last interval is in one of flows and ledger only: the probe was killed";
             (Balance::Inconclusive, Some(reason.to_owned()))
@@ -151,7 +175,7 @@ pub(super) fn flow_sum(
             (Balance::Off, Some(reason))
         }
     };
-    let (counted, flows) = (total(&counted), total(flows));
+    let (counted, flows) = (total(&counted), total(&flows));
     FlowSum {
         series: series.clone(),
         counted,

@@ -4,10 +4,13 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use trace_schema::manifest::RunOutcome;
 
 use super::egress::object_rows;
 use crate::cli::{CompareArgs, InspectFormat};
 use crate::compare::{Options, compare};
+use crate::input::k6::Loads;
+use crate::input::manifest::Run;
 use crate::input::plan::read_declaration;
 use crate::input::prometheus::{self, Samples};
 use crate::measurements::{Measurements, Sources};
@@ -22,8 +25,11 @@ pub fn run(args: &CompareArgs) -> anyhow::Result<u8> {
         let rows = object_rows(&dataset, args.objects.as_deref())?;
         let history = History::new(rows).context("objects")?;
         let prometheus = samples(&args.prometheus)?;
+        let completed = |run: &&Run| run.manifest.outcome == RunOutcome::Completed;
+        let loads = Loads::of(runs.iter().filter(completed));
         let sources = Sources {
             runs: &runs,
+            loads: &loads,
             dataset: super::tables_of(&dataset),
             history: &history,
             prometheus: &prometheus,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
-use trace_schema::flows::FlowRow;
+use trace_schema::flows::FlowSighting;
 use trace_schema::ledger::LedgerRow;
 use trace_schema::manifest::RunOutcome;
 use trace_schema::objects::ObjectRow;
@@ -268,10 +268,10 @@ fn read_evidence(dataset: &Dataset) -> anyhow::Result<Evidence> {
     for row in dataset.rows::<SnatRow>(&filter) {
         evidence.add_snat(&row?)?;
     }
-    for row in dataset.rows::<FlowRow>(&filter) {
+    for row in dataset.rows::<FlowSighting>(&filter) {
         evidence.add_flow(&row?)?;
     }
-    for row in dataset.rows::<FlowRow>(&filter) {
+    for row in dataset.rows::<FlowSighting>(&filter) {
         evidence.add_node_flow(&row?)?;
     }
     Ok(evidence)

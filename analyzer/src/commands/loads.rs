@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use serde::Serialize;
 
-use crate::input::k6::{self, LoadResult, Quantiles};
+use crate::input::k6::{LoadResult, Loads, Quantiles};
 use crate::input::manifest::Run;
 use crate::reconcile::responses::{Account, Bound, Closure, Counts, Term, reconcile};
 use crate::stats::Interval;
@@ -92,17 +92,16 @@ pub struct ErrorShare {
     pub requests_needed: Option<u64>,
 }
 
-/// Reads the k6 files of `runs`.
-pub fn read(runs: &[&Run]) -> anyhow::Result<Vec<LoadFigures>> {
+/// The figures of `runs`, whose files were read.
+pub fn read(runs: &[&Run], files: &Loads) -> anyhow::Result<Vec<LoadFigures>> {
     let mut figures = Vec::new();
     for run in runs.iter().filter(|run| run.manifest.tool == "k6") {
-        let (mut files, mut loads) = (Vec::new(), Vec::new());
+        let (mut names, mut loads) = (Vec::new(), Vec::new());
         for path in KINDS.iter().flat_map(|kind| run.files_of_kind(kind)) {
-            let load = k6::read(&path)?;
-            load.require_responses(&path)?;
+            let load = files.get(&path).map_err(anyhow::Error::msg)?;
             let relative = path.strip_prefix(&run.folder).unwrap_or(&path);
-            files.push(relative.display().to_string());
-            loads.push(load);
+            names.push(relative.display().to_string());
+            loads.push(load.clone());
         }
         let Some(first) = loads.first() else {
             bail!(
@@ -114,7 +113,7 @@ pub fn read(runs: &[&Run]) -> anyhow::Result<Vec<LoadFigures>> {
         figures.push(LoadFigures {
             run: run.manifest.id.clone(),
             case: run.manifest.case.clone(),
-            files,
+            files: names,
             requests: loads.iter().map(|load| load.requests).max().unwrap_or(0),
             statuses: loads.iter().find_map(|load| load.statuses.clone()),
             backends: Vec::new(),

@@ -15,6 +15,7 @@ use trace_schema::cpu::CpuRow;
 use trace_schema::flows::FlowRow;
 use trace_schema::http::HttpRow;
 use trace_schema::manifest::{RunManifest, RunOutcome};
+use trace_schema::store::StoreUrl;
 
 use super::{egress, loads, split};
 use crate::books::{Books, BooksReport};
@@ -23,9 +24,11 @@ use crate::compare::{Options as CompareOptions, compare};
 use crate::cost::{CostReport, RunScope};
 use crate::input::cost::{read_cost, recorded, scope_of};
 use crate::input::inspection::read_books;
+use crate::input::k6::Loads;
 use crate::input::manifest::Run;
 use crate::input::plan::read_declaration;
 use crate::input::traces::{Dataset, Filter};
+use crate::input::workers::both;
 use crate::measurements::{Measurements, Sources};
 use crate::objects::History;
 use crate::policy::EngineOptions;
@@ -57,46 +60,82 @@ fn findings(args: &ReportArgs, dataset: &Dataset, runs: &[Run]) -> anyhow::Resul
     let objects = egress::object_rows(dataset, args.objects.as_deref())?;
     let has_policies = egress::has_policies(&objects);
     let history = History::new(objects).context("objects")?;
-    let mut notes = Vec::new();
-    let measurements = Measurements::read(&Sources {
-        runs,
-        dataset: tables,
-        history: &history,
-        prometheus: &[],
-    })?;
     let options = CompareOptions {
         declared: read_declaration(dataset.local_root())?,
         ..CompareOptions::default()
     };
-    let compared = compare(&measurements, &options);
-    let compared = compared.map_err(|error| error.to_string());
-    let no_tables = || "the dataset has runs and no tables".to_owned();
-    let (egress, split, cost, books) = match tables {
-        None => (
-            Err(no_tables()),
-            Err(no_tables()),
-            Err(no_tables()),
-            Books::default().report(),
-        ),
-        Some(dataset) => (
-            connections(dataset, &history, has_policies, runs, &mut notes)?,
-            responses(dataset, &history, runs, &mut notes)?,
-            charges(dataset, &history, runs)?,
-            kept_books(dataset)?,
-        ),
-    };
+    // Connections take most of the time where there are many: all else is done beside them, except
+    // where both would fetch the same files.
+    let (judged, others) = both(
+        !StoreUrl::is_meant(&args.dataset.to_string_lossy()),
+        || connections(tables, &history, has_policies, runs),
+        || Others::find(dataset, &history, runs),
+    );
+    let ((egress, mut notes), others) = (judged?, others?);
+    notes.extend(others.notes);
+    let compared = compare(&others.measurements, &options);
     Ok(Findings {
         name: name(&args.dataset, runs),
-        measurements,
+        measurements: others.measurements,
         egress,
-        split,
-        cost,
-        compared,
-        books,
+        split: others.split,
+        cost: others.cost,
+        compared: compared.map_err(|error| error.to_string()),
+        books: others.books,
         manifests: runs.iter().map(|run| run.manifest.clone()).collect(),
         notes,
-        inputs: inputs(dataset, runs)?,
+        inputs: others.inputs,
     })
+}
+
+/// What is found beside the connections.
+struct Others {
+    measurements: Measurements,
+    split: Result<SplitReport, String>,
+    cost: Result<CostReport, String>,
+    books: BooksReport,
+    notes: Vec<String>,
+    inputs: Vec<InputGroup>,
+}
+
+impl Others {
+    fn find(dataset: &Dataset, history: &History, runs: &[Run]) -> anyhow::Result<Self> {
+        let tables = super::tables_of(dataset);
+        let mut notes = Vec::new();
+        let completed = |run: &&Run| run.manifest.outcome == RunOutcome::Completed;
+        let loads = Loads::of(runs.iter().filter(completed));
+        let measurements = Measurements::read(&Sources {
+            runs,
+            loads: &loads,
+            dataset: tables,
+            history,
+            prometheus: &[],
+        })?;
+        let (split, cost, books) = match tables {
+            None => (
+                Err(no_tables()),
+                Err(no_tables()),
+                Books::default().report(),
+            ),
+            Some(tables) => (
+                responses(tables, history, runs, &loads, &mut notes)?,
+                charges(tables, history, runs)?,
+                kept_books(tables)?,
+            ),
+        };
+        Ok(Self {
+            measurements,
+            split,
+            cost,
+            books,
+            notes,
+            inputs: inputs(dataset, runs)?,
+        })
+    }
+}
+
+fn no_tables() -> String {
+    "the dataset has runs and no tables".to_owned()
 }
 
 /// The campaign's name, or that of the folder.
@@ -125,14 +164,17 @@ fn of_campaign(runs: &[Run]) -> Vec<Window> {
 }
 
 fn connections(
-    dataset: &Dataset,
+    dataset: Option<&Dataset>,
     history: &History,
     has_policies: bool,
     runs: &[Run],
-    notes: &mut Vec<String>,
-) -> anyhow::Result<Result<EgressReport, String>> {
+) -> anyhow::Result<(Result<EgressReport, String>, Vec<String>)> {
+    let Some(dataset) = dataset else {
+        return Ok((Err(no_tables()), Vec::new()));
+    };
     if dataset.files(FlowRow::TABLE).is_empty() {
-        return Ok(Err("the dataset has no table flows".to_owned()));
+        let missing = "the dataset has no table flows".to_owned();
+        return Ok((Err(missing), Vec::new()));
     }
     let focus = of_campaign(runs).into_iter().map(|window| Focus {
         window,
@@ -147,11 +189,8 @@ fn connections(
     let engine = EngineOptions::default();
     let judged = egress::judged(dataset, history, has_policies, engine, &options)?;
     Ok(match judged {
-        Some((report, warnings)) => {
-            notes.extend(warnings);
-            Ok(report)
-        }
-        None => Err(egress::NOTHING_JUDGED.to_owned()),
+        Some((report, warnings)) => (Ok(report), warnings),
+        None => (Err(egress::NOTHING_JUDGED.to_owned()), Vec::new()),
     })
 }
 
@@ -159,6 +198,7 @@ fn responses(
     dataset: &Dataset,
     history: &History,
     runs: &[Run],
+    files: &Loads,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<Result<SplitReport, String>> {
     if dataset.files(HttpRow::TABLE).is_empty() {
@@ -177,7 +217,7 @@ fn responses(
     let mut figures = Vec::new();
     for run in runs {
         if run.manifest.outcome == RunOutcome::Completed {
-            match loads::read(&[run]) {
+            match loads::read(&[run], files) {
                 Ok(read) => figures.extend(read),
                 Err(error) => notes.push(super::one_line(&error)),
             }

@@ -10,6 +10,7 @@ use trace_schema::ledger::LedgerRow;
 use super::egress::{chosen_runs, object_rows, window};
 use super::loads::{self, LoadFigures};
 use crate::cli::{ReportFormat, SplitArgs, SplitReference};
+use crate::input::k6::Loads;
 use crate::input::manifest::{Run, read_runs};
 use crate::input::traces::{Dataset, Filter};
 use crate::objects::History;
@@ -36,7 +37,8 @@ pub fn run(args: &SplitArgs) -> anyhow::Result<u8> {
     let evidence =
         read_evidence(&dataset, &history, focus).with_context(|| format!("dataset {shown}"))?;
     let judged = assess(&evidence, &options)?;
-    let mut runs = loads::read(&runs)?;
+    let files = Loads::of(runs.iter().copied());
+    let mut runs = loads::read(&runs, &files)?;
     let Some(mut report) = judged else {
         eprintln!("weighbridge: {}", nothing_judged(&evidence));
         return Ok(super::INCONCLUSIVE);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use trace_schema::Record;
 use trace_schema::cpu::CpuRow;
-use trace_schema::flows::FlowRow;
+use trace_schema::flows::{FlowCount, FlowRow};
 use trace_schema::http::HttpRow;
 use trace_schema::ledger::LedgerRow;
 use trace_schema::manifest::{ManifestError, RunManifest};
@@ -14,6 +14,7 @@ use trace_schema::snat::SnatRow;
 
 use super::manifest::read_runs;
 use super::traces::{Dataset, DatasetError, Filter};
+use super::workers::of_each;
 use crate::books::holdings::TableHolding;
 use crate::books::{Books, BooksReport};
 
@@ -73,8 +74,17 @@ pub fn read_books(dataset: &Dataset, filter: &Filter) -> Result<BooksReport, Dat
     for batch in dataset.batches::<LedgerRow>(filter) {
         batch?.iter().for_each(|row| books.add_ledger(row));
     }
-    for batch in dataset.batches::<FlowRow>(filter) {
-        batch?.iter().for_each(|row| books.add_flow(row));
+    let sums = of_each(dataset.open_files::<FlowCount>(filter), |file| {
+        let mut sums = Books::default();
+        for batch in file?.rows()? {
+            let mut rows = batch?;
+            rows.retain(|row| filter.takes_time(row.time_us()));
+            sums.add_flow_counts(&rows);
+        }
+        Ok::<_, DatasetError>(sums)
+    });
+    for sums in sums {
+        books.add_flows_of(sums?);
     }
     Ok(books.report())
 }

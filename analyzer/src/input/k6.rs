@@ -12,6 +12,7 @@ mod csv;
 mod detection;
 mod fault;
 mod lines;
+mod loads;
 mod logfmt;
 mod ndjson;
 mod points;
@@ -31,6 +32,7 @@ use csv::Rows;
 use detection::{Detected, Detection};
 pub use fault::{Fault, K6Error};
 use lines::{Line, Lines};
+pub use loads::Loads;
 use ndjson::Ndjson;
 
 /// A run as k6 saw it.

@@ -13,3 +13,4 @@ pub mod prometheus;
 mod pruning;
 mod store;
 pub mod traces;
+pub(crate) mod workers;

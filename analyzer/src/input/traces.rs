@@ -250,7 +250,7 @@ impl Dataset {
 }
 
 impl Filter {
-    fn takes_time(&self, time_us: i64) -> bool {
+    pub(super) fn takes_time(&self, time_us: i64) -> bool {
         self.from_us.is_none_or(|from_us| time_us >= from_us)
             && self.until_us.is_none_or(|until_us| time_us < until_us)
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{Metric, Origin, Point, Quantity, RunMeasurements, Series};
-use crate::input::k6::{self, LoadResult};
+use crate::input::k6::{self, LoadResult, Loads};
 use crate::input::manifest::Run;
 use crate::verdict::Moment;
 
@@ -23,18 +23,14 @@ const KINDS: [&str; 5] = [
 const WINDOW_S: i64 = 5;
 
 /// Notes what the run's files of k6 say; nothing where it has none.
-pub(super) fn measure(run: &Run, into: &mut RunMeasurements) {
+pub(super) fn measure(run: &Run, read: &Loads, into: &mut RunMeasurements) {
     let mut loads = Vec::new();
     for path in KINDS.iter().flat_map(|kind| run.files_of_kind(kind)) {
         let file = super::shown(run, &path);
-        let read = k6::read(&path).and_then(|load| {
-            load.require_responses(&path)?;
-            Ok(load)
-        });
-        match read {
+        match read.get(&path) {
             Ok(load) => loads.push((file, load)),
-            Err(error) => {
-                let refusal = super::refusal(run, &error);
+            Err(refusal) => {
+                let refusal = super::in_dataset(run, &refusal);
                 into.notes.push(refusal.clone());
                 let origin = origin(&file, "k6");
                 into.note(Metric::whole(Quantity::RequestRate), Err(refusal), &origin);
@@ -59,7 +55,7 @@ fn origin(file: &str, by: &str) -> Origin {
 
 /// Requests over the time between the first and the last of them; a file without times is taken over
 /// the manifest's span, which includes k6's own start and end.
-fn rate(loads: &[(String, LoadResult)], into: &mut RunMeasurements) {
+fn rate(loads: &[(String, &LoadResult)], into: &mut RunMeasurements) {
     let timed = loads.iter().find_map(|(file, load)| {
         let span_us = load.last_us? - load.first_us?;
         let exact = load.failed.is_some() && span_us > 0;
@@ -80,7 +76,7 @@ fn rate(loads: &[(String, LoadResult)], into: &mut RunMeasurements) {
     }
 }
 
-fn failures(loads: &[(String, LoadResult)], into: &mut RunMeasurements) {
+fn failures(loads: &[(String, &LoadResult)], into: &mut RunMeasurements) {
     let known = loads.iter().find_map(|(file, load)| {
         let failed = load.failed? as f64;
         (load.requests > 0).then(|| (file, failed / load.requests as f64))
@@ -98,7 +94,7 @@ fn failures(loads: &[(String, LoadResult)], into: &mut RunMeasurements) {
     }
 }
 
-fn waiting(loads: &[(String, LoadResult)], into: &mut RunMeasurements) {
+fn waiting(loads: &[(String, &LoadResult)], into: &mut RunMeasurements) {
     let by = "k6's http_req_waiting of requests that got a response (three digits from points, as printed from summaries)";
     for (quantity, pick) in QUANTILES {
         let known = loads.iter().find_map(|(file, load)| {
@@ -125,7 +121,7 @@ const QUANTILES: [(Quantity, Pick); 4] = [
 ];
 
 /// Shares by pod in windows of five seconds from the run's start.
-fn shares_over_time(loads: &[(String, LoadResult)], into: &mut RunMeasurements) {
+fn shares_over_time(loads: &[(String, &LoadResult)], into: &mut RunMeasurements) {
     let known = loads.iter().find_map(|(file, load)| {
         let by_second = load.by_second.as_ref()?;
         Some((file, by_second))

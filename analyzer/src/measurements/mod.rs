@@ -23,6 +23,7 @@ use std::path::Path;
 use serde::Serialize;
 use trace_schema::manifest::{RunManifest, RunOutcome};
 
+use crate::input::k6::Loads;
 use crate::input::manifest::Run;
 use crate::input::prometheus::Samples;
 use crate::input::traces::{Dataset, DatasetError};
@@ -151,6 +152,8 @@ pub struct WithinRun {
 pub struct Sources<'a> {
     /// The runs.
     pub runs: &'a [Run],
+    /// What the runs' files of k6 say.
+    pub loads: &'a Loads,
     /// The tables; absent where the dataset has runs alone.
     pub dataset: Option<&'a Dataset>,
     /// The objects that tell pods and routes.
@@ -174,7 +177,7 @@ impl Measurements {
         for (run, into) in sources.runs.iter().zip(&mut runs) {
             if into.counts() {
                 iperf3::measure(run, into);
-                k6::measure(run, into);
+                k6::measure(run, sources.loads, into);
             }
         }
         if let Some(dataset) = sources.dataset {
@@ -285,8 +288,13 @@ fn shown(run: &Run, path: &Path) -> String {
 
 /// A refusal of a run's file in one line that names it as in the dataset, wherever that lies.
 fn refusal(run: &Run, error: &dyn Error) -> String {
+    in_dataset(run, &one_line(error))
+}
+
+/// The same of a refusal that is one line already.
+fn in_dataset(run: &Run, refusal: &str) -> String {
     let folder = run.folder.display().to_string();
-    one_line(error).replace(&folder, &format!("runs/{}", run.manifest.id))
+    refusal.replace(&folder, &format!("runs/{}", run.manifest.id))
 }
 
 /// An error and its sources in one line.

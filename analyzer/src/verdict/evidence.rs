@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use trace_schema::flows::{Direction, FlowRow};
+use trace_schema::flows::{Direction, FlowSighting};
 use trace_schema::ledger::{LedgerRow, Vantage};
 use trace_schema::snat::SnatRow;
 
@@ -140,7 +140,7 @@ impl Window {
 
 impl Evidence {
     /// Takes a `flows` row of the first pass; only the `pod` vantage matters here.
-    pub fn add_flow(&mut self, row: &FlowRow) -> Result<(), EvidenceError> {
+    pub fn add_flow(&mut self, row: &FlowSighting) -> Result<(), EvidenceError> {
         if row.vantage != Vantage::Pod {
             return Ok(());
         }
@@ -236,9 +236,9 @@ impl Evidence {
 
     /// Takes a `flows` row of the second pass, after all `pod` flows and `snat` rows are in:
     /// uplinks and tunnels, where they concern a pod's address or destination.
-    pub fn add_node_flow(&mut self, row: &FlowRow) -> Result<(), EvidenceError> {
+    pub fn add_node_flow(&mut self, row: &FlowSighting) -> Result<(), EvidenceError> {
         let at_node = matches!(row.vantage, Vantage::Uplink | Vantage::Tunnel);
-        if !at_node || row.encapsulation.is_some() {
+        if !at_node || row.is_encapsulation {
             return Ok(());
         }
         let tuple = flow_tuple(row)?;
@@ -286,7 +286,7 @@ impl Evidence {
 /// TCP's SYN as `flows.tcp_flags` codes it.
 pub(crate) const SYN: i32 = 2;
 
-fn flow_tuple(row: &FlowRow) -> Result<FiveTuple, EvidenceError> {
+fn flow_tuple(row: &FlowSighting) -> Result<FiveTuple, EvidenceError> {
     FiveTuple::read(
         &row.protocol,
         &row.src_address,
@@ -296,7 +296,7 @@ fn flow_tuple(row: &FlowRow) -> Result<FiveTuple, EvidenceError> {
     )
     .map_err(|source| EvidenceError {
         table: "flows",
-        node: row.node.clone(),
+        node: row.node.to_string(),
         source,
     })
 }

@@ -287,12 +287,12 @@ impl Scene {
         }
         for row in &self.flows {
             evidence
-                .add_flow(row)
+                .add_flow(&row.into())
                 .expect("the scene's rows are readable");
         }
         for row in &self.flows {
             evidence
-                .add_node_flow(row)
+                .add_node_flow(&row.into())
                 .expect("the scene's rows are readable");
         }
         assess(&evidence, &self.cluster, &self.options)

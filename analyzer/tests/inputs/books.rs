@@ -3,7 +3,7 @@
 use analyzer::books::{Balance, Basis, Books, BooksReport};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use trace_schema::flows::Direction;
+use trace_schema::flows::{Direction, FlowRow};
 use trace_schema::ledger::{Count, LedgerRow, Vantage};
 
 use crate::rows::{flow, ledger};
@@ -58,6 +58,38 @@ fn report(rows: &[LedgerRow]) -> BooksReport {
         ));
     }
     books.report()
+}
+
+#[test]
+fn flows_that_were_rolled_up_balance_against_each_interval_of_the_ledger() {
+    let rows: Vec<LedgerRow> = (0..6)
+        .map(|second| row(second, &[(1, 100)], Basis::Packets))
+        .collect();
+    let rolled_up = |last: i64| {
+        let mut books = Books::default();
+        rows.iter().for_each(|row| books.add_ledger(row));
+        let two = FlowRow {
+            interval_end_us: rows[2].interval_end_us,
+            ..flow(0, count(&[(1, 100), (1, 100), (1, 100)]))
+        };
+        let three = FlowRow {
+            interval_end_us: rows[5].interval_end_us,
+            ..flow(3, count(&[(1, 100), (1, 100), (1, last)]))
+        };
+        books.add_flow(&two);
+        books.add_flow(&three);
+        books.report()
+    };
+    assert_eq!(rolled_up(100).balance, Balance::Balanced);
+    let off = rolled_up(99);
+    assert_eq!(
+        off.flow_sums[0].first_difference_us,
+        Some(rows[3].interval_start_us)
+    );
+    assert_eq!(
+        off.flow_sums[0].reason.as_deref(),
+        Some("flows and ledger differ in 1 of 2 intervals")
+    );
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use analyzer::input::k6::Loads;
 use analyzer::input::manifest::read_runs;
 use analyzer::input::traces::Dataset;
 use analyzer::measurements::{Measurements, Metric, Quantity, RunMeasurements, Sources};
@@ -46,6 +47,7 @@ fn measured(root: &Path) -> Measurements {
     let tables = Dataset::open(root).ok();
     let sources = Sources {
         runs: &runs,
+        loads: &Loads::of(&runs),
         dataset: tables.as_ref(),
         history: &History::default(),
         prometheus: &[],
