@@ -11,8 +11,10 @@ use crate::objects::ObjectName;
 use crate::verdict::Moment;
 
 mod compare;
+mod recipes;
 
 pub use compare::CompareArgs;
+pub use recipes::RecipesArgs;
 
 /// Holds recorded traffic against what Kubernetes policies demand.
 #[derive(Debug, Parser)]
@@ -38,6 +40,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Say what a dataset holds and whether its books balance.
     Inspect(InspectArgs),
+    /// Print SQL for DuckDB or Spark: sums over a dataset, and a smaller dataset that says the same.
+    Recipes(RecipesArgs),
 }
 
 /// Arguments of `weighbridge egress`.

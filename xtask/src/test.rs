@@ -13,7 +13,7 @@ use crate::{api_server, build_ebpf, image, packages, setup, tidy};
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Also run what needs outside systems: DuckDB, Chromium, cargo-deny.
+    /// Also run what needs outside systems: DuckDB, Spark, Chromium, cargo-deny.
     #[arg(long)]
     all: bool,
 
@@ -83,7 +83,7 @@ struct Step {
 
 /// In the order in which they run: what is quick and often wrong first, the test runner's own
 /// closing lines last.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "setup",
         about: "programs that the lab runs",
@@ -146,6 +146,13 @@ const STEPS: [Step; 11] = [
         outside: true,
         needs_root: true,
         body: || end_to_end(Outside::DuckDb),
+    },
+    Step {
+        name: "spark",
+        about: "Spark runs the recipes on a cluster of two local workers",
+        outside: true,
+        needs_root: true,
+        body: || end_to_end(Outside::Spark),
     },
     Step {
         name: "report",
@@ -220,6 +227,8 @@ enum Outside {
     Without,
     /// Those that need DuckDB.
     DuckDb,
+    /// Those that need Spark.
+    Spark,
     /// Those that need a browser.
     Chromium,
     /// Those that need the static binary, its image, an API server and what checks manifests.
@@ -228,13 +237,14 @@ enum Outside {
 
 impl Outside {
     /// Parts of the names of the tests that need something from outside.
-    const ALL: [&str; 3] = ["duckdb", "chromium", "deploy::"];
+    const ALL: [&str; 4] = ["duckdb", "chromium", "deploy::", "spark"];
 
     /// Part of the names of those that need this; nothing where none is needed.
     fn tests(&self) -> Option<&'static str> {
         match self {
             Self::Without => None,
             Self::DuckDb => Some(Self::ALL[0]),
+            Self::Spark => Some(Self::ALL[3]),
             Self::Chromium => Some(Self::ALL[1]),
             Self::Deploy => Some(Self::ALL[2]),
         }
@@ -273,6 +283,11 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
         Outside::DuckDb => {
             let python = setup::wheel(setup::Wheel::DuckDb)?;
             test.env("WEIGHBRIDGE_DUCKDB_PYTHON", python);
+        }
+        Outside::Spark => {
+            setup::java()?;
+            let python = setup::wheel(setup::Wheel::Spark)?;
+            test.env("WEIGHBRIDGE_SPARK_PYTHON", python);
         }
         Outside::Deploy => {
             api_server::ensure()?;

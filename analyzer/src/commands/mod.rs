@@ -17,6 +17,7 @@ mod cost;
 mod egress;
 mod inspect;
 pub mod loads;
+mod recipes;
 mod report;
 pub mod runs;
 mod split;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Recipes(args) => recipes::run(&args),
     }
 }
 

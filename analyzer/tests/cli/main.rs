@@ -5,6 +5,7 @@ mod compare;
 mod cost;
 mod dataset;
 mod ingress;
+mod recipes;
 mod report;
 mod split;
 
