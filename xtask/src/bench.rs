@@ -1,7 +1,9 @@
-//! `cargo xtask bench`: what the probe costs, as ratios and nanoseconds of this machine.
+//! `cargo xtask bench`: what the probe and the analyzer cost, as ratios and figures of this machine.
 //!
 //! Figures depend on the machine, so no test judges them. The measuring programs belong to the
 //! `e2e` package, since this one must build where the probe does not.
+
+mod analyzer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -24,6 +26,8 @@ enum Bench {
     /// CPU time a packet or request and rate under iperf3 and k6, with the probe to without, in
     /// pairs.
     Overhead(Passed),
+    /// Rows a second and memory of the analyzer, beside DuckDB doing the same, and of a report.
+    Analyzer(analyzer::Options),
 }
 
 /// Options of the measuring program, passed on; `-- --help` lists them.
@@ -39,9 +43,14 @@ struct Passed {
 
 /// Runs the task.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
+    if let Bench::Analyzer(options) = &options.bench {
+        analyzer::run(options)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     setup::require_root("bench")?;
     setup::system_programs()?;
     let (program, passed, k6) = match options.bench {
+        Bench::Analyzer(_) => return Ok(ExitCode::SUCCESS),
         Bench::HotPath(passed) => {
             build_ebpf::ensure(Kind::Bench)?;
             ("hot-path", passed, None)
