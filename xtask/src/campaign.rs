@@ -97,6 +97,12 @@ pub fn run(options: Options) -> anyhow::Result<ExitCode> {
     if !left_out.is_empty() {
         eprintln!("left to another cluster: {}", left_out.join(", "));
     }
+    if matches!(place, Place::Cluster(_)) && !campaign.probe_arguments.is_empty() {
+        eprintln!(
+            "not used on a cluster, where probes run as deploy-probe started them: probe.arguments {}",
+            campaign.probe_arguments.join(" ")
+        );
+    }
     let plan = Plan::draw(&campaign, &path, &text, options.quick);
     if options.plan {
         print_plan(&campaign, &place, &plan);
