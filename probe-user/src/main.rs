@@ -57,7 +57,9 @@ fn host_name() -> anyhow::Result<String> {
 }
 
 fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // An outage is said once by whoever ships, and not at each of a library's attempts.
+    let usual = || EnvFilter::new("info,object_store=warn");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -292,11 +292,19 @@ const MOST_WORDS: usize = 240;
 pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
     let innermost = causes(error).last().unwrap_or(error).to_string();
     let line = innermost.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = without_secrets(&line);
+    let line = without_secrets(without_page(&line).as_deref().unwrap_or(&line));
     match line.char_indices().nth(MOST_WORDS) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
+}
+
+/// A line with the code of a page of XML in the page's place; nothing where there is none.
+fn without_page(line: &str) -> Option<String> {
+    let (before, page) = line.split_once('<')?;
+    let (_, code) = page.split_once("Code>")?;
+    let (code, _) = code.split_once("</Code>")?;
+    Some(format!("{}{}", before, code.trim()))
 }
 
 /// An error, its cause, the cause of that, and so on.
@@ -367,6 +375,14 @@ mod tests {
         );
         assert!(!shown.contains("secret-word") && !shown.contains('\n'));
         assert_eq!(shown.chars().count(), MOST_WORDS + 1);
+    }
+
+    #[test]
+    fn of_a_page_the_code_is_shown() {
+        let said =
+            "404 Not Found: <?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code><a/></Error>";
+        let error = std::io::Error::other(said);
+        assert_eq!(words(&error), "404 Not Found: NoSuchBucket");
     }
 
     #[test]
