@@ -24,8 +24,8 @@ const PREFIX: &str = "clusters/a";
 const INTERFACE: &str = "left";
 /// Rows of one large file, and the length of a column of noise in each: so that a file is more than
 /// is sent in one piece.
-const LARGE_ROWS: i64 = 40_000;
-const NOISE_BYTES: usize = 1_024;
+const LARGE_ROWS: i64 = 5_000;
+const NOISE_BYTES: usize = 8_192;
 const WANTED_BYTES: u64 = 1 << 30;
 
 #[test]
