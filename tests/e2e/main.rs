@@ -15,5 +15,6 @@ mod programs;
 mod recipes;
 mod report;
 mod resources;
+mod ship;
 mod survival;
 mod truth;

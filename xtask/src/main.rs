@@ -18,6 +18,7 @@ mod packages;
 mod provision;
 mod scenario;
 mod setup;
+mod store_servers;
 mod test;
 mod tidy;
 mod undeploy_probe;

