@@ -224,18 +224,23 @@ impl Maps {
         Ok(drained)
     }
 
-    /// Every wire flow that the map holds, but for those made since the generation was closed.
+    /// Every wire flow that the map holds, but for those that a program makes meanwhile. One that
+    /// began before the flip may have noted its flow with the generation that is open now.
     fn wire_flows(&mut self, closed: u8) -> anyhow::Result<Vec<(WireKey, WireRecord)>> {
-        let new = self
-            .made
-            .keys::<WireKey>(table::WIRE, &self.made_wire, closed)?;
-        let keys = match (&self.known_wire, new) {
-            (Keys::These(known), Keys::These(new)) => {
-                // A flow that was deleted and made again is in both.
-                let mut keys: Vec<WireKey> = known.clone();
-                let known: HashSet<&WireKey> = known.iter().collect();
-                keys.extend(new.into_iter().filter(|key| !known.contains(key)));
-                Keys::These(keys)
+        let noted = |generation| {
+            self.made
+                .keys::<WireKey>(table::WIRE, &self.made_wire, generation)
+        };
+        let keys = match (
+            &self.known_wire,
+            noted(closed)?,
+            noted(self.generation as u8)?,
+        ) {
+            (Keys::These(known), Keys::These(before), Keys::These(since)) => {
+                // A flow that was deleted and made again is in more than one of them.
+                let keys: HashSet<WireKey> =
+                    known.iter().copied().chain(before).chain(since).collect();
+                Keys::These(keys.into_iter().collect())
             }
             _ => Keys::Many,
         };

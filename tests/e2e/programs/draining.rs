@@ -9,8 +9,9 @@ use std::{
 
 use aya::programs::{CgroupSkb, SchedClassifier};
 use probe_abi::{
-    flow::hook,
+    flow::{hook, made},
     loss::{LossKey, reason},
+    wire::WireKey,
 };
 use probe_user::loader::program;
 
@@ -128,6 +129,45 @@ fn a_flow_that_pauses_is_whole_in_every_generation() {
             vec![packets, packets]
         };
         assert_eq!(counts, expected);
+    }
+}
+
+/// Few flows at the wire are found by their keys, many by a walk through the map, whatever generation
+/// made them: one that a program in flight made after the flip is not left for the next interval.
+#[test]
+fn every_wire_flow_is_read_in_every_interval() {
+    let mut rig = Rig::new(4096);
+    rig.maps.pair_at_uplink(true).expect("a control record");
+    let mut sent = 0;
+    let mut send = |rig: &mut Rig, flows: u16| {
+        for _ in 0..flows {
+            sent += 1;
+            let datagram = frames::udp((sent, 53), b"x");
+            let frame = ethernet(&[], IPV4, &frames::ipv4(UDP, &datagram));
+            rig.run("uplink_egress", &frame);
+        }
+        sent
+    };
+    let few = (made::KEPT / 2) as u16;
+    for (before, since) in [(1, 0), (0, 1), (2, 3), (0, 0), (few, few), (few, 1), (0, 0)] {
+        send(&mut rig, before);
+        let closed = rig.maps.flip().expect("a flip");
+        let sent = send(&mut rig, since);
+        let drained = rig.maps.collect(closed).expect("a drained generation");
+        let mut ports: Vec<u16> = drained
+            .wire
+            .iter()
+            .map(|(key, _)| u16::from_be(key.src_port))
+            .collect();
+        ports.sort_unstable();
+        assert_eq!(ports, (1..=sent).collect::<Vec<_>>());
+    }
+    // What is over is deleted, and few are left to be known by their keys again.
+    let all = rig.drain().wire;
+    let over: Vec<WireKey> = all.iter().skip(1).map(|(key, _)| *key).collect();
+    rig.maps.delete_wire(&over, &all).expect("wire flows go");
+    for _ in 0..2 {
+        assert_eq!(rig.drain().wire, all[..1]);
     }
 }
 
