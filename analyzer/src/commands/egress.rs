@@ -52,10 +52,7 @@ pub fn run(args: &EgressArgs) -> anyhow::Result<u8> {
         pods: args.pods.clone(),
         policies: args.policies.clone(),
         grace_us: i64::try_from(args.grace.as_micros()).unwrap_or(i64::MAX),
-        runs: match args.runs.is_empty() {
-            true => all_runs.iter().map(window).collect(),
-            false => runs.iter().map(|run| window(run)).collect(),
-        },
+        runs: runs.iter().map(|run| window(run)).collect(),
         peers: args.peers.as_deref().map(peer_log).transpose()?,
         list_connections: args.connections,
     };

@@ -155,12 +155,16 @@ fn name(root: &Path, runs: &[Run]) -> String {
     folder.unwrap_or_else(|| "a dataset".to_owned())
 }
 
-/// Times of a campaign's runs: between them nobody need be watching. None outside any campaign,
-/// where all that was recorded is judged.
+/// Times of a campaign's completed runs: between them nobody need be watching, and a run that was cut
+/// says nothing. None outside any campaign, where all that was recorded is judged.
 fn of_campaign(runs: &[Run]) -> Vec<Window> {
     let is_campaign = runs.iter().any(|run| !run.manifest.campaign.is_empty());
     let runs = runs.iter().filter(|_| is_campaign);
-    runs.map(egress::window).collect()
+    runs.filter(is_completed).map(egress::window).collect()
+}
+
+fn is_completed(run: &&Run) -> bool {
+    run.manifest.outcome == RunOutcome::Completed
 }
 
 fn connections(
@@ -183,7 +187,11 @@ fn connections(
     });
     let options = EgressOptions {
         focus: focus.collect(),
-        runs: runs.iter().map(egress::window).collect(),
+        runs: runs
+            .iter()
+            .filter(is_completed)
+            .map(egress::window)
+            .collect(),
         ..EgressOptions::default()
     };
     let engine = EngineOptions::default();
@@ -235,7 +243,6 @@ fn charges(
     if dataset.files(CpuRow::TABLE).is_empty() {
         return Ok(Err("the dataset has no table cpu".to_owned()));
     }
-    let is_completed = |run: &&Run| run.manifest.outcome == RunOutcome::Completed;
     let mut scopes: Vec<RunScope> = runs.iter().filter(is_completed).map(scope_of).collect();
     if runs.is_empty() {
         let Some(window) = recorded(dataset)? else {

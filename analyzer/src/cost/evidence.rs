@@ -132,7 +132,11 @@ impl<'a> CostEvidence<'a> {
             pod_uid: row.pod_uid.as_deref(),
             cgroup_path: row.cgroup_path.as_deref(),
         };
-        let owner = part_of_task(&task, pod, self.cluster);
+        // A task below no node's root has no path there.
+        let owner = match (task.pod_uid, task.cgroup_path) {
+            (None, None) => Part::Outside,
+            _ => part_of_task(&task, pod, self.cluster),
+        };
         let samples = u64::try_from(row.samples).unwrap_or(0);
         for run in &mut self.runs {
             let is_taken = components::add(&mut run.profile, row, &run.scope.window);

@@ -4,6 +4,8 @@ use super::unit::{Scaled, Unit};
 
 /// Digits that a value beside a mark has at least.
 const SIGNIFICANT: i32 = 4;
+/// Digits that it has at most for the sake of a smaller one.
+const MOST_SIGNIFICANT: i32 = 6;
 
 /// The multiple and the digits behind the point that values have in common.
 pub fn column_scale(unit: Unit, values: &[f64]) -> (Scaled, usize) {
@@ -15,7 +17,8 @@ pub fn column_scale(unit: Unit, values: &[f64]) -> (Scaled, usize) {
 }
 
 /// The digits behind the point that values need at a multiple: four significant ones for the largest
-/// and two for the smallest, and none where all are whole.
+/// and two for the smallest, as long as that leaves the largest with six, and none where all are
+/// whole.
 pub fn decimals(scaled: &Scaled, values: &[f64]) -> usize {
     let finite = values.iter().filter(|value| value.is_finite());
     let shown = finite.map(|value| (value / scaled.divisor).abs());
@@ -26,7 +29,8 @@ pub fn decimals(scaled: &Scaled, values: &[f64]) -> usize {
     let largest = shown.iter().copied().fold(0.0, f64::max);
     let positive = shown.iter().copied().filter(|value| *value > 0.0);
     let smallest = positive.fold(f64::INFINITY, f64::min);
-    let wanted = (SIGNIFICANT - 1 - exponent(largest)).max(1 - exponent(smallest));
+    let for_smallest = (1 - exponent(smallest)).min(MOST_SIGNIFICANT - 1 - exponent(largest));
+    let wanted = (SIGNIFICANT - 1 - exponent(largest)).max(for_smallest);
     usize::try_from(wanted.clamp(0, 6)).unwrap_or(0)
 }
 
@@ -98,6 +102,8 @@ mod tests {
 
     #[test]
     fn a_column_shows_its_smallest_value() {
+        let (_, decimals) = column_scale(Unit::Ratio, &[0.000_88, 8_972.5]);
+        assert_eq!(decimals, 2);
         let (scaled, decimals) = column_scale(Unit::Ratio, &[0.0123, 4.0]);
         assert_eq!(cell(0.0123, &scaled, decimals), "0.012");
         let (scaled, decimals) = column_scale(Unit::Count, &[1.0, 1e6]);

@@ -1,6 +1,7 @@
 //! The books: what every uplink counted against the kernel's counters.
 
 use trace_schema::Named as _;
+use trace_schema::ledger::Vantage;
 use trace_schema::manifest::RunManifest;
 
 use super::table::{Cell, Table};
@@ -66,11 +67,14 @@ pub(super) fn balance(books: &BooksReport, manifests: &[RunManifest]) -> Figure 
 /// named.
 fn gaps(books: &BooksReport, manifests: &[RunManifest]) -> Vec<String> {
     let is_campaign = manifests.iter().any(|run| !run.campaign.is_empty());
+    // One node of a kernel writes its profile, whichever was first.
+    let gaps = books.gaps.iter();
+    let gaps = gaps.filter(|gap| gap.series.vantage != Vantage::Profile);
     let matters = |gap: &&Gap| {
         let mut runs = manifests.iter();
         !is_campaign || runs.any(|run| gap.from_us < run.end_us && run.start_us < gap.until_us)
     };
-    let (within, between): (Vec<&Gap>, Vec<&Gap>) = books.gaps.iter().partition(matters);
+    let (within, between): (Vec<&Gap>, Vec<&Gap>) = gaps.partition(matters);
     let named = within.iter().take(MOST_GAPS).map(|gap| {
         format!(
             "nobody watched {} from {} to {}",

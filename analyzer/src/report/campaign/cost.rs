@@ -14,6 +14,9 @@ use crate::figures::{Observation, Plot, Quantity as Named, StackPlot, StackRow, 
 use crate::measurements::Measurements;
 use crate::verdict::Outcome;
 
+/// Inconclusive runs that are named.
+const MOST_DOUBTS: usize = 6;
+
 /// What a bar is measured in.
 #[derive(Clone, Copy)]
 struct Measure {
@@ -85,11 +88,25 @@ pub(super) fn stack(cost: &Result<CostReport, String>, measurements: &Measuremen
     } else {
         figure.source.inputs.push("profile".to_owned());
     }
-    for run in report.runs.iter().filter(|run| run.result != Outcome::Pass) {
-        let reasons = run.inconclusive_because.join("; ");
-        figure.notes.push(format!("run {}: {reasons}", run.run));
-    }
+    figure.notes.extend(doubts(report));
     figure
+}
+
+/// Why runs are inconclusive, the first of them in words.
+fn doubts(report: &CostReport) -> Vec<String> {
+    let doubtful = report.runs.iter().filter(|run| run.result != Outcome::Pass);
+    let doubtful: Vec<&RunCost> = doubtful.collect();
+    let named = doubtful.iter().take(MOST_DOUBTS);
+    let mut notes: Vec<String> = named
+        .map(|run| format!("run {}: {}", run.run, run.inconclusive_because.join("; ")))
+        .collect();
+    let more = doubtful.len().saturating_sub(MOST_DOUBTS);
+    if more > 0 {
+        notes.push(format!(
+            "{more} more runs are inconclusive: `weighbridge cost` says why"
+        ));
+    }
+    notes
 }
 
 /// A category's means.

@@ -142,8 +142,8 @@ fn leak_table(report: &EgressReport) -> Table {
             Cell::text(&leak.pod),
             Cell::text(&leak.policy),
             Cell::text(leak.verdict.name()),
-            Cell::text(leak.first.to_string()),
-            Cell::text(leak.last.to_string()),
+            Cell::time(leak.first),
+            Cell::time(leak.last),
             Cell::count(leak.last.0 - leak.first.0),
             Cell::count(leak.tally.connections),
             Cell::count(leak.tally.bytes),
@@ -257,13 +257,11 @@ fn move_table(moves: &[Failover]) -> Table {
             ("new", Some(Unit::Count)),
         ],
     );
-    let moment = |moment: Option<crate::verdict::Moment>| {
-        moment.map_or(Cell::Empty, |moment| Cell::text(moment.to_string()))
-    };
+    let moment = |moment: Option<crate::verdict::Moment>| moment.map_or(Cell::Empty, Cell::time);
     for one in moves {
         table.rows.push(vec![
             Cell::text(&one.policy),
-            Cell::text(one.at.to_string()),
+            Cell::time(one.at),
             Cell::text(&one.from),
             Cell::text(&one.to),
             moment(one.last_by_old),

@@ -6,6 +6,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::figures::{Scaled, Unit, cell, column_scale, decimals};
+use crate::verdict::Moment;
 
 /// Columns of one unit from which on it stands above the table and not in their heads.
 const SHARED_BY: usize = 3;
@@ -140,6 +141,12 @@ impl Cell {
     /// Words.
     pub(super) fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
+    }
+
+    /// A time to the millisecond, which lines can break in.
+    pub(super) fn time(moment: Moment) -> Self {
+        let whole = Moment(moment.0.div_euclid(1_000) * 1_000);
+        Self::Text(whole.to_string().replace('T', " ").replace("000Z", "Z"))
     }
 
     /// A number, if there is one.
