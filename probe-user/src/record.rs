@@ -10,6 +10,7 @@ mod reduce;
 mod versions;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +37,8 @@ use self::watch::{Failure, Said};
 
 /// Time between two writes of what was seen.
 const FLUSH: Duration = Duration::from_secs(1);
+/// Twice the longest time that kube's watcher waits until it tries again.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// What the API may say before it was taken in.
 const QUEUE: usize = 1024;
 
@@ -148,6 +151,8 @@ struct Recorder {
     versions: Versions,
     pending: Vec<ObjectRow>,
     figures: Figures,
+    /// When reading failed last, by kind.
+    last_failures: BTreeMap<String, Instant>,
     is_complete: bool,
     ready: Option<ReadyFile>,
 }
@@ -169,6 +174,7 @@ impl Recorder {
             versions,
             pending: Vec::new(),
             figures: Figures::default(),
+            last_failures: BTreeMap::new(),
             is_complete: false,
             ready: None,
         }
@@ -199,6 +205,7 @@ impl Recorder {
             tokio::select! {
                 Some(told) = said.recv() => self.take(told),
                 _ = flush.tick() => {
+                    self.forget_old_failures();
                     self.flush(health)?;
                     if Instant::now() >= next_merge {
                         next_merge = Instant::now() + self.config.merge_every;
@@ -262,14 +269,29 @@ impl Recorder {
                 (scope, rows)
             }
         };
-        let failing = figures.failing.remove(&health::name(&scope));
-        if failing.is_some_and(|(failure, _)| failure.is_of_server()) && !figures.is_away() {
-            info!("the API server answers again");
-        }
         if !rows.is_empty() {
             *figures.rows.entry(scope.kind.kind).or_default() += rows.len() as u64;
         }
         self.pending.extend(rows);
+        self.answered(&health::name(&scope));
+    }
+
+    /// A kind can be read, whether it said so or is quiet.
+    fn answered(&mut self, name: &str) {
+        let failing = self.figures.failing.remove(name);
+        self.last_failures.remove(name);
+        if failing.is_some_and(|(failure, _)| failure.is_of_server()) && !self.figures.is_away() {
+            info!("the API server answers again");
+        }
+    }
+
+    /// Nothing is said where a watch goes on and nothing happens: what failed would have failed
+    /// again by now.
+    fn forget_old_failures(&mut self) {
+        let old = self.last_failures.iter();
+        let old = old.filter(|(_, last)| last.elapsed() > LONGEST_BACKOFF);
+        let old: Vec<String> = old.map(|(name, _)| name.clone()).collect();
+        old.iter().for_each(|name| self.answered(name));
     }
 
     /// A server that is away fails every kind: one line says so.
@@ -286,6 +308,7 @@ impl Recorder {
             warn!(kind = name, "{failure}; it is tried again");
         }
         let since = known.map_or_else(Instant::now, |(_, since)| *since);
+        self.last_failures.insert(name.clone(), Instant::now());
         figures.failing.insert(name, (failure, since));
     }
 
