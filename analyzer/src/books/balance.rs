@@ -81,6 +81,21 @@ pub struct Residual {
 }
 
 impl Account {
+    /// The account where a full spool gave up so many rows. How far the kernel's counters moved
+    /// while its first row began stood in books that went: what is off proves nothing.
+    pub(super) fn with_dropped(self, spool_dropped_rows: i64) -> Self {
+        if spool_dropped_rows == 0 || self.balance != Balance::Off {
+            return self;
+        }
+        let off = self.reason.as_deref().unwrap_or("off");
+        let reason = format!("{off}, and the full spool gave up the books before");
+        Self {
+            balance: Balance::Inconclusive,
+            reason: Some(reason),
+            ..self
+        }
+    }
+
     /// The residual on the basis that was taken.
     pub fn residual(&self) -> Option<Residual> {
         match self.basis? {

@@ -183,7 +183,8 @@ impl Books {
             watches.push(watch);
             gaps.extend(series_gaps);
             if series.vantage == Vantage::Uplink {
-                accounts.push(balance::account(series, &entries));
+                let dropped = self.spool_dropped_rows(&series.node);
+                accounts.push(balance::account(series, &entries).with_dropped(dropped));
             }
             if counts_flows(series.vantage) {
                 let flows = self.flows.get(series);
