@@ -12,6 +12,7 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{self, workspace_root};
 use crate::packages;
+use crate::provision::{Tool, tools};
 
 /// The programs that the lab runs, with the Debian package of each.
 const PROGRAMS: [(&str, &str); 9] = [
@@ -154,19 +155,37 @@ pub fn wheel(wheel: Wheel) -> anyhow::Result<PathBuf> {
 
 /// The program kind: the one on `PATH`, else Debian's.
 pub fn kind() -> anyhow::Result<PathBuf> {
-    if let Some(found) = command::find_program("kind") {
-        return Ok(found);
+    match command::find_program("kind") {
+        Some(found) => Ok(found),
+        None => of_debian("kind"),
     }
-    let folder = workspace_root().join("target/tools/kind");
-    let program = folder.join("kind");
+}
+
+/// kubectl: the one on `PATH` where it is not too old, else Debian's newest.
+pub fn kubectl() -> anyhow::Result<PathBuf> {
+    match command::find_program("kubectl") {
+        Some(found) if tools::check(&[Tool::Kubectl]).is_ok() => Ok(found),
+        _ => of_debian("kubectl"),
+    }
+}
+
+/// A program from its package of that name in Debian's unstable release.
+fn of_debian(name: &str) -> anyhow::Result<PathBuf> {
+    let folder = workspace_root().join("target/tools").join(name);
+    let program = folder.join(name);
     if program.is_file() {
         return Ok(program);
     }
     if command::find_program("apt-get").is_none() {
-        bail!("missing kind: go install sigs.k8s.io/kind@latest");
+        bail!("missing {name}, which comes from Debian's package: install it");
     }
-    let script = workspace_root().join("xtask/tools/kind.sh");
-    command::run(Command::new("bash").arg(script).arg(&folder))?;
+    let script = workspace_root().join("xtask/tools/from-sid.sh");
+    command::run(
+        Command::new("bash")
+            .arg(script)
+            .args([name, name])
+            .arg(&folder),
+    )?;
     Ok(program)
 }
 

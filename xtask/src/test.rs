@@ -4,8 +4,12 @@
 //! that repeats it. Nothing is skipped: what a step needs is set up or named, and where that is
 //! not possible the step fails.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
 
 use crate::command::{self, workspace_root};
 use crate::{api_server, build_ebpf, image, packages, setup, store_servers, tidy};
@@ -13,7 +17,8 @@ use crate::{api_server, build_ebpf, image, packages, setup, store_servers, tidy}
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Also run what needs outside systems: DuckDB, Spark, Chromium, object stores, cargo-deny.
+    /// Also run what needs outside systems: DuckDB, Spark, Chromium, object stores, a
+    /// kube-apiserver, cargo-deny.
     #[arg(long)]
     all: bool,
 
@@ -301,6 +306,10 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
         }
         Outside::Deploy => {
             api_server::ensure()?;
+            let kubectl = setup::kubectl()?;
+            if command::find_program("kubectl").as_ref() != Some(&kubectl) {
+                test.env("PATH", path_with(&kubectl)?);
+            }
             let validate = setup::wheel(setup::Wheel::KubernetesValidate)?;
             test.env("WEIGHBRIDGE_KUBERNETES_VALIDATE", validate);
             test.env("WEIGHBRIDGE_KIND", setup::kind()?);
@@ -338,6 +347,14 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
         }
     }
     command::run(&mut test)
+}
+
+/// `PATH` with the folder of a program before all others.
+fn path_with(program: &Path) -> anyhow::Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folder = program.parent().map(Path::to_path_buf);
+    let folders = folder.into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).context("PATH")
 }
 
 fn deny() -> anyhow::Result<()> {
