@@ -130,6 +130,22 @@ impl Server {
         Ok(found)
     }
 
+    /// Refuses a second deployment: what both would share has no namespace, and either would take it
+    /// from the other.
+    async fn require_only(&self, namespace: &str) -> anyhow::Result<()> {
+        let ours = ListParams::default().labels(&format!("{}={}", PART_OF.0, PART_OF.1));
+        let list = self.namespaces().list(&ours).await;
+        for found in list.context("listing namespaces")? {
+            let name = found.metadata.name.unwrap_or_default();
+            if name != namespace {
+                bail!(
+                    "--namespace {namespace}: weighbridge is in namespace {name} of this cluster; `cargo xtask undeploy-probe --namespace {name}` takes it away"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Applies objects one by one and says what came of each.
     pub async fn apply(
         &self,
@@ -139,6 +155,7 @@ impl Server {
     ) -> anyhow::Result<Vec<(String, Change)>> {
         // A dry run makes no namespace, so what lies in it is tried where one is.
         let stand_in = manner.dry_run && self.require_own(namespace).await?.is_none();
+        self.require_only(namespace).await?;
         let mut changes = Vec::new();
         for object in objects {
             let mut object = object.clone();

@@ -102,7 +102,7 @@ fn probe(settings: &Settings) -> Value {
             "hostPort": METRICS_PORT,
             "protocol": "TCP",
         }],
-        "startupProbe": health(1, 120),
+        "startupProbe": health(1, starting_seconds(settings)),
         "readinessProbe": health(5, 1),
         "livenessProbe": health(10, 6),
         "securityContext": security(settings),
@@ -119,6 +119,12 @@ fn probe(settings: &Settings) -> Value {
         container["envFrom"] = from;
     }
     container
+}
+
+/// A probe counts as healthy once its first interval has ended.
+fn starting_seconds(settings: &Settings) -> u32 {
+    let interval = u32::try_from(settings.interval.as_secs()).unwrap_or(u32::MAX / 4);
+    120 + 2 * interval
 }
 
 fn arguments(settings: &Settings) -> Vec<String> {

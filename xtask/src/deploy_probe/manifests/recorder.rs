@@ -52,6 +52,8 @@ fn recorder(settings: &Settings) -> Value {
     ];
     if let Some(store) = &settings.store {
         arguments.push(format!("--store={store}"));
+        // Well within the volume, whose overflow would cost the pod and all that it holds.
+        arguments.push("--spool-limit=1GiB".to_owned());
     }
     let mut container = json!({
         "name": "recorder",
@@ -60,7 +62,14 @@ fn recorder(settings: &Settings) -> Value {
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "startupProbe": health(1, 120),
         "readinessProbe": health(5, 1),
-        "livenessProbe": health(10, 6),
+        // A full disk or an API server that is away is no reason to start anew: rows that wait in
+        // memory would be lost.
+        "livenessProbe": {
+            "tcpSocket": {"port": METRICS_PORT},
+            "periodSeconds": 10,
+            "timeoutSeconds": 2,
+            "failureThreshold": 6,
+        },
         "securityContext": {
             "readOnlyRootFilesystem": true,
             "allowPrivilegeEscalation": false,
