@@ -10,7 +10,7 @@ mod outage;
 mod upload;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,6 +33,10 @@ const IDLE: Duration = Duration::from_millis(500);
 const FIRST_WORD: Duration = Duration::from_secs(5);
 /// How long the end of the program tries to reach a store that does not take files.
 const LAST_TRIES: Duration = Duration::from_secs(5);
+/// Attempts at a file that cannot be read, a moment apart: a lack of descriptors or of memory passes,
+/// and others shall not wait for one that is broken.
+const READ_ATTEMPTS: u32 = 5;
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Where clouds tell their machines who they are.
 const METADATA_SERVICE: SocketAddr =
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(169, 254, 169, 254), 80));
@@ -267,6 +271,7 @@ impl Worker {
     /// leaves.
     async fn ship_all(&self, mut outage: Outage) {
         let mut last_tries_end = None;
+        let mut unread = (PathBuf::new(), 0);
         loop {
             let Some(file) = self.stock.next_to_leave() else {
                 if self.is_ending() {
@@ -285,6 +290,11 @@ impl Worker {
                     self.stock.keep(&file.path);
                     self.failed_once(true);
                     outage.failed(&self.url, &error)
+                }
+                Err(ShipError::Read { .. }) if tries_again(&mut unread, &file.path) => {
+                    self.stock.keep(&file.path);
+                    self.failed_once(false);
+                    READ_AGAIN_AFTER
                 }
                 Err(error) => {
                     // None is mended by trying again, and others must not wait behind it.
@@ -341,6 +351,15 @@ impl Worker {
             _ = deadline.changed() => {}
         }
     }
+}
+
+/// Counts an attempt at a file in vain, and says whether another is worth it.
+fn tries_again(unread: &mut (PathBuf, u32), path: &Path) -> bool {
+    if unread.0 != path {
+        *unread = (path.to_owned(), 0);
+    }
+    unread.1 += 1;
+    unread.1 < READ_ATTEMPTS
 }
 
 fn now_us() -> i64 {

@@ -229,10 +229,11 @@ pub(super) fn notes(
             }
         }
     }
-    let runs = reports.iter().flat_map(|report| &report.comparisons);
-    let runs = runs.filter(|comparison| comparison.figures.is_some());
-    let fewest = runs.map(|one| one.n.0.min(one.n.1)).min().unwrap_or(0);
     for family in families {
+        let own = reports.iter().filter(|report| report.role == family.role);
+        let runs = own.flat_map(|report| &report.comparisons);
+        let runs = runs.filter(|comparison| comparison.figures.is_some());
+        let fewest = runs.map(|one| one.n.0.min(one.n.1)).min().unwrap_or(0);
         let (Some(least), Some(needed)) = (family.least_p_holm, family.runs_needed) else {
             continue;
         };

@@ -167,3 +167,17 @@ fn a_large_file_goes_in_parts_no_faster_than_it_may() {
         bytes
     );
 }
+
+#[test]
+fn a_file_that_cannot_be_read_gets_some_attempts() {
+    let mut unread = (PathBuf::new(), 0);
+    let attempts = |unread: &mut (PathBuf, u32), name: &str| {
+        (1..)
+            .find(|_| !tries_again(unread, Path::new(name)))
+            .unwrap()
+    };
+    assert_eq!(attempts(&mut unread, "a"), READ_ATTEMPTS);
+    assert!(!tries_again(&mut unread, Path::new("a")));
+    // Another file's are counted from nothing.
+    assert_eq!(attempts(&mut unread, "b"), READ_ATTEMPTS);
+}
