@@ -21,7 +21,7 @@ def session(scratch: str) -> SparkSession:
         "spark.driver.host": "127.0.0.1",
         "spark.local.dir": scratch,
         "spark.sql.catalogImplementation": "in-memory",
-        "spark.sql.shuffle.partitions": "4",
+        "spark.sql.shuffle.partitions": "2",
         "spark.sql.warehouse.dir": f"{scratch}/warehouse",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
