@@ -92,6 +92,7 @@ fn a_full_spool_gives_up_the_oldest_and_the_books_say_how_much() {
         .filter_map(|loss| loss["spool_dropped_rows"].as_i64())
         .sum();
     assert_eq!(told.cast_unsigned(), dropped, "{report:#}");
+    assert_ne!(report["books"]["balance"], "off", "{report:#}");
 }
 
 fn rows<R: Record>(folder: &std::path::Path) -> usize {
