@@ -155,7 +155,8 @@ impl Played {
                     (inner..=outer).contains(&bytes),
                     "{node} {direction:?}: {bytes} bytes, {inner} to {outer} by the kernel"
                 );
-                assert!(outer > 1_000_000, "{node} {direction:?}: hardly any load");
+                let is_loaded = direction == Direction::Ingress || outer > 1_000_000;
+                assert!(is_loaded, "{node} {direction:?}: hardly any load");
             }
         }
     }
