@@ -162,9 +162,6 @@ impl Sampler {
         sampler.choose_where_to_pair()?;
         sampler.refresh_interfaces();
         sampler.hooks.attach_pods(&root)?;
-        if let Some(processors) = &mut sampler.processors {
-            processors.start(&mut sampler.hooks)?;
-        }
         let writes_kernel_wide = sampler.kernel_wide.is_ours();
         sampler.machine.start(
             &sampler.config,
@@ -173,6 +170,10 @@ impl Sampler {
             &mut sampler.cgroups,
             writes_kernel_wide,
         )?;
+        // Last of all: symbols take long to read, and what is charged meanwhile is of no interval.
+        if let Some(processors) = &mut sampler.processors {
+            processors.start(&mut sampler.hooks)?;
+        }
         sampler.start_us = clock.utc_us(clock::monotonic_ns()?);
         info!(cgroup = %root.display(), "pod hooks attached");
         Ok(sampler)
