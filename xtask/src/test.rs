@@ -88,7 +88,7 @@ struct Step {
 
 /// In the order in which they run: what is quick and often wrong first, the test runner's own
 /// closing lines last.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step {
         name: "setup",
         about: "programs that the lab runs",
@@ -180,6 +180,13 @@ const STEPS: [Step; 13] = [
         needs_root: true,
         body: || end_to_end(Outside::Stores),
     },
+    Step {
+        name: "recorder",
+        about: "recording from a kube-apiserver",
+        outside: true,
+        needs_root: true,
+        body: || end_to_end(Outside::ApiServer),
+    },
 ];
 
 impl Step {
@@ -247,11 +254,20 @@ enum Outside {
     Deploy,
     /// Those that need object stores.
     Stores,
+    /// Those that need an API server.
+    ApiServer,
 }
 
 impl Outside {
     /// Parts of the names of the tests that need something from outside.
-    const ALL: [&str; 5] = ["duckdb", "chromium", "deploy::", "spark", "ship::"];
+    const ALL: [&str; 6] = [
+        "duckdb",
+        "chromium",
+        "deploy::",
+        "spark",
+        "ship::",
+        "recorder::",
+    ];
 
     /// Part of the names of those that need this; nothing where none is needed.
     fn tests(&self) -> Option<&'static str> {
@@ -262,6 +278,7 @@ impl Outside {
             Self::Chromium => Some(Self::ALL[1]),
             Self::Deploy => Some(Self::ALL[2]),
             Self::Stores => Some(Self::ALL[4]),
+            Self::ApiServer => Some(Self::ALL[5]),
         }
     }
 }
@@ -323,6 +340,7 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
             test.env("WEIGHBRIDGE_AZURITE", azurite);
             test.env("WEIGHBRIDGE_MOTO", moto);
         }
+        Outside::ApiServer => drop(api_server::ensure()?),
     }
     // Two at a time where .config/nextest.toml lets them; else each runs alone, since they load the
     // machine and a measurement suffers from a neighbour.
