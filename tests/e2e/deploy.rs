@@ -3,7 +3,7 @@
 
 mod campaign;
 mod capabilities;
-mod image;
+pub mod image;
 mod manifests;
 mod rights;
 mod server;
@@ -38,7 +38,7 @@ fn printed(output: &Output) -> String {
 }
 
 /// What `cargo xtask test --only deploy` has prepared.
-fn prepared(variable: &str) -> PathBuf {
+pub fn prepared(variable: &str) -> PathBuf {
     let named = std::env::var_os(variable).map(PathBuf::from);
     named
         .filter(|path| path.exists())

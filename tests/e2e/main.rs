@@ -9,6 +9,7 @@ mod dataset;
 mod deploy;
 mod faults;
 mod ingress;
+mod other_arch;
 mod pipeline;
 mod profile;
 mod programs;

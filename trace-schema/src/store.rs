@@ -117,7 +117,7 @@ pub struct StoreError {
     pub url: StoreUrl,
     /// What its library says.
     #[source]
-    pub source: object_store::Error,
+    pub source: Box<object_store::Error>,
 }
 
 impl StoreUrl {
@@ -169,7 +169,7 @@ impl StoreUrl {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let failed = |source| StoreError {
             url: self.clone(),
-            source,
+            source: Box::new(source),
         };
         if let Some(folder) = self.local_folder() {
             let opened =

@@ -39,8 +39,9 @@ impl ResponseLoss {
     }
 }
 
-/// Losses on these nodes in this time; `runs` should have been watched too. Responses that only lack
-/// a status are in the ledger's count, and yet in the table.
+/// Losses on these nodes in this time; `runs` should have been watched too, and where there are any,
+/// nobody need watch between them. Responses that only lack a status are in the ledger's count, and
+/// yet in the table.
 pub(crate) fn losses(
     ledger: &[LedgerRow],
     runs: &[Window],
@@ -88,7 +89,8 @@ pub(crate) fn losses(
     }
     let coverage = Coverage::read(&of_pods, runs);
     for loss in &coverage.losses {
-        if !loss.window().touches(&during, 0) {
+        let of_runs = runs.is_empty() || runs.iter().any(|run| loss.window().touches(run, 0));
+        if !of_runs || !loss.window().touches(&during, 0) {
             continue;
         }
         let responses_at_most = match loss.kind {

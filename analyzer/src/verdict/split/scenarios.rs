@@ -4,7 +4,8 @@ use serde_json::json;
 use trace_schema::http::HttpVersion;
 
 use super::super::Outcome::{Fail, Inconclusive, Pass};
-use super::scene::{CILIUM, NGF, NGF_POD, Scene, WORKER, backends};
+use super::super::evidence::Window;
+use super::scene::{CILIUM, NGF, NGF_POD, Scene, WORKER, at, backends};
 use super::{SplitError, TakeoverState};
 use crate::objects::ObjectName;
 
@@ -584,6 +585,16 @@ fn a_loss_that_could_change_a_pass_takes_it_away() {
         rule.inconclusive_because[0].contains("were not watching for 5.0 s"),
         "{rule:#?}"
     );
+    // Between the runs of a campaign nobody need be watching, within one somebody must.
+    let run = |from: f64, to: f64| Window {
+        from_us: at(from),
+        to_us: at(to),
+    };
+    scene.options.runs = vec![run(1.0, 19.0), run(26.0, 49.0)];
+    scene.check(Pass);
+    scene.options.runs = vec![run(1.0, 21.0), run(26.0, 49.0)];
+    scene.check(Inconclusive);
+    scene.options.runs.clear();
     scene.ledger.clear();
     let rule = scene.check(Inconclusive);
     assert!(
