@@ -1,9 +1,8 @@
-//! Deploying to a cluster: what manifests say and a real API server makes of them, the image, and
-//! the binary in it under the rights that its pods have.
+//! Deploying to a cluster: what manifests say and a real API server makes of them, and the probe under
+//! the rights that its pods have.
 
 mod campaign;
-mod capabilities;
-pub mod image;
+pub mod capabilities;
 mod manifests;
 mod rights;
 mod server;
@@ -27,7 +26,7 @@ fn xtask(kubeconfig: &Path, arguments: &[&str]) -> Output {
 }
 
 /// What a command printed; panics where it failed.
-fn printed(output: &Output) -> String {
+pub fn printed(output: &Output) -> String {
     assert!(
         output.status.success(),
         "{}\n{}",
@@ -37,10 +36,10 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What `cargo xtask test --only deploy` has prepared.
+/// What the step of `cargo xtask test` has prepared.
 pub fn prepared(variable: &str) -> PathBuf {
     let named = std::env::var_os(variable).map(PathBuf::from);
-    named
-        .filter(|path| path.exists())
-        .unwrap_or_else(|| panic!("{variable} names nothing: run `cargo xtask test --only deploy`"))
+    named.filter(|path| path.exists()).unwrap_or_else(|| {
+        panic!("{variable} names nothing: run the step by `cargo xtask test --only deploy`, image or other-arch")
+    })
 }

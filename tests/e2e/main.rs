@@ -8,6 +8,7 @@ mod cpu;
 mod dataset;
 mod deploy;
 mod faults;
+mod image;
 mod ingress;
 mod other_arch;
 mod pipeline;

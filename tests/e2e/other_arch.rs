@@ -1,6 +1,7 @@
 //! The static binary for an architecture that this machine does not have: built, not run.
 
-use crate::deploy::{image::require_static, prepared};
+use crate::deploy::prepared;
+use crate::image::require_static;
 
 #[test]
 fn it_is_built_in_the_same_way() {

@@ -101,7 +101,7 @@ enum When {
 
 /// In the order in which they run: what is quick and often wrong first, the test runner's own
 /// closing lines last.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step {
         name: "setup",
         about: "programs that the lab runs",
@@ -181,10 +181,17 @@ const STEPS: [Step; 15] = [
     },
     Step {
         name: "deploy",
-        about: "deploying: manifests, a kube-apiserver, the image and its rights",
+        about: "deploying: manifests, a kube-apiserver, and the rights of pods",
         when: When::All,
         needs_root: true,
         body: || end_to_end(Outside::Deploy),
+    },
+    Step {
+        name: "image",
+        about: "the static binary, its image and its rights",
+        when: When::Named,
+        needs_root: true,
+        body: || end_to_end(Outside::Image),
     },
     Step {
         name: "other-arch",
@@ -270,8 +277,10 @@ enum Outside {
     Spark,
     /// Those that need a browser.
     Chromium,
-    /// Those that need the static binary, its image, an API server and what checks manifests.
+    /// Those that need an API server and what checks manifests.
     Deploy,
+    /// Those that need the static binary and its image.
+    Image,
     /// Those that need the static binary for another machine than this.
     OtherArch,
     /// Those that need object stores.
@@ -282,7 +291,7 @@ enum Outside {
 
 impl Outside {
     /// Parts of the names of the tests that need something from outside.
-    const ALL: [&str; 7] = [
+    const ALL: [&str; 8] = [
         "duckdb",
         "chromium",
         "deploy::",
@@ -290,6 +299,7 @@ impl Outside {
         "ship::",
         "other_arch::",
         "recorder::",
+        "image::",
     ];
 
     /// Part of the names of those that need this; nothing where none is needed.
@@ -302,6 +312,7 @@ impl Outside {
             Self::Deploy => Some(Self::ALL[2]),
             Self::Stores => Some(Self::ALL[4]),
             Self::OtherArch => Some(Self::ALL[5]),
+            Self::Image => Some(Self::ALL[7]),
             Self::ApiServer => Some(Self::ALL[6]),
         }
     }
@@ -354,6 +365,8 @@ fn end_to_end(outside: Outside) -> anyhow::Result<()> {
             let validate = setup::wheel(setup::Wheel::KubernetesValidate)?;
             test.env("WEIGHBRIDGE_KUBERNETES_VALIDATE", validate);
             test.env("WEIGHBRIDGE_KIND", setup::kind()?);
+        }
+        Outside::Image => {
             let built = image::build_for_tests()?;
             test.env("WEIGHBRIDGE_STATIC_PROBE", built.probe);
             test.env("WEIGHBRIDGE_IMAGE", built.archive);

@@ -1,11 +1,11 @@
-//! The static binary under exactly the capabilities that its container has, on real traffic.
+//! The probe under exactly the capabilities that its container has, on real traffic.
 
 use std::fs;
+use std::path::Path;
 
 use lab::{Config, Connections, Datapath, Family, IperfOptions, Lab, ProbeOptions};
 use serde_json::Value;
 
-use super::prepared;
 use crate::dataset;
 
 /// Bits of NET_ADMIN, PERFMON and BPF (`include/uapi/linux/capability.h`).
@@ -20,24 +20,28 @@ const CONTAINER: [&str; 4] = [
 ];
 
 #[test]
-fn the_static_binary_needs_no_more_than_its_container_may() {
+fn the_probe_needs_no_more_than_its_container_may() {
+    check(&dataset::binary("weighbridge-probe"));
+}
+
+/// A probe with three capabilities tells of the same connections as one with all.
+pub fn check(probe: &Path) {
     e2e::require_root();
     for datapath in [Datapath::Netfilter, Datapath::Bpf] {
-        let with_all = connections(datapath, &[]);
-        let with_three = connections(datapath, &CONTAINER);
+        let with_all = connections(probe, datapath, &[]);
+        let with_three = connections(probe, datapath, &CONTAINER);
         assert!(with_all.as_u64() > Some(200), "{with_all}");
         assert_eq!(with_three, with_all, "{datapath:?}");
     }
 }
 
 /// Connections by verdict, all of which are well, as recorded by probes that this command started.
-fn connections(datapath: Datapath, launcher: &[&str]) -> Value {
+fn connections(probe: &Path, datapath: Datapath, launcher: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new(datapath);
     config.object = Some(e2e::ebpf_object("lab"));
     let lab = Lab::up(config).unwrap();
     let server = lab.start_server(9_000).unwrap();
-    let probe = prepared("WEIGHBRIDGE_STATIC_PROBE");
     let mut options = ProbeOptions::new(probe, folder.path());
     options.launcher = launcher.iter().map(|word| (*word).to_owned()).collect();
     let probes = lab.start_probes(&options).unwrap();

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{prepared, printed};
+use crate::deploy::{capabilities, prepared, printed};
 
 const LARGEST_BYTES: u64 = 30_000_000;
 
@@ -44,6 +44,11 @@ fn the_image_is_small_holds_two_files_and_its_binary_answers_preflight() {
     assert!(checks.iter().any(|check| check["check"] == "kernel"));
 }
 
+#[test]
+fn the_static_binary_needs_no_more_than_its_container_may() {
+    capabilities::check(&prepared("WEIGHBRIDGE_STATIC_PROBE"));
+}
+
 /// Reads the ELF header and the program headers: the machine, and no interpreter.
 pub fn require_static(binary: &Path, machine: &str) {
     let bytes = fs::read(binary).unwrap();
@@ -65,7 +70,7 @@ pub fn require_static(binary: &Path, machine: &str) {
 }
 
 /// The files of an image as `docker save` writes it, by their path in the image.
-fn unpack(archive: &Path, folder: &Path) -> BTreeMap<String, std::path::PathBuf> {
+fn unpack(archive: &Path, folder: &Path) -> BTreeMap<String, PathBuf> {
     extract(archive, folder);
     let manifest = fs::read_to_string(folder.join("manifest.json")).unwrap();
     let manifest: Value = serde_json::from_str(&manifest).unwrap();
