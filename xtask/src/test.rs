@@ -4,6 +4,8 @@
 //! that repeats it. Nothing is skipped: what a step needs is set up or named, and where that is
 //! not possible the step fails.
 
+mod outside;
+
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use self::outside::Outside;
 use crate::command::{self, workspace_root};
 use crate::{api_server, build_ebpf, image, packages, setup, store_servers, tidy};
 
@@ -265,57 +268,6 @@ fn unit_tests() -> anyhow::Result<()> {
         command::run(&mut doc)?;
     }
     Ok(())
-}
-
-/// Which of the end-to-end tests run.
-enum Outside {
-    /// Those that need nothing from outside.
-    Without,
-    /// Those that need DuckDB.
-    DuckDb,
-    /// Those that need Spark.
-    Spark,
-    /// Those that need a browser.
-    Chromium,
-    /// Those that need an API server and what checks manifests.
-    Deploy,
-    /// Those that need the static binary and its image.
-    Image,
-    /// Those that need the static binary for another machine than this.
-    OtherArch,
-    /// Those that need object stores.
-    Stores,
-    /// Those that need an API server.
-    ApiServer,
-}
-
-impl Outside {
-    /// Parts of the names of the tests that need something from outside.
-    const ALL: [&str; 8] = [
-        "duckdb",
-        "chromium",
-        "deploy::",
-        "spark",
-        "ship::",
-        "other_arch::",
-        "recorder::",
-        "image::",
-    ];
-
-    /// Part of the names of those that need this; nothing where none is needed.
-    fn tests(&self) -> Option<&'static str> {
-        match self {
-            Self::Without => None,
-            Self::DuckDb => Some(Self::ALL[0]),
-            Self::Spark => Some(Self::ALL[3]),
-            Self::Chromium => Some(Self::ALL[1]),
-            Self::Deploy => Some(Self::ALL[2]),
-            Self::Stores => Some(Self::ALL[4]),
-            Self::OtherArch => Some(Self::ALL[5]),
-            Self::Image => Some(Self::ALL[7]),
-            Self::ApiServer => Some(Self::ALL[6]),
-        }
-    }
 }
 
 fn end_to_end(outside: Outside) -> anyhow::Result<()> {
