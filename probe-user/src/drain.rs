@@ -30,7 +30,7 @@ use probe_abi::{
     http::HttpKey,
     loss::{LossCount, LossKey},
     params::Control,
-    wire::{WireKey, WireRecord},
+    wire::{WireKey, WireRecord, conntrack},
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
@@ -41,7 +41,7 @@ use self::{
 use crate::{
     clock,
     loader::take_map,
-    syscall::{delete_all, lookup_all, wait_for_programs},
+    syscall::{delete_all, lookup_all, take, wait_for_programs},
 };
 
 /// Entries of one generation in a front table.
@@ -58,6 +58,8 @@ pub struct Maps {
     wire: MapData,
     /// Wire flows that the map held when it was last read; none where they were many.
     known_wire: Keys<WireKey>,
+    /// What wire flows sent between the last reading and their deletion.
+    sent_since: Vec<(WireKey, WireRecord)>,
     made: Made,
     made4: MapData,
     made6: MapData,
@@ -88,7 +90,7 @@ pub struct Drained {
     pub losses: Vec<(LossKey, LossCount)>,
     /// HTTP responses.
     pub http: Vec<(HttpKey, u64)>,
-    /// Every wire flow that the map holds now, of whatever age.
+    /// Every wire flow that the map holds now, of whatever age, and what deleted ones had still sent.
     pub wire: Vec<(WireKey, WireRecord)>,
     /// Slots whose flow had no record: a defect if it is ever more than zero.
     pub orphans: u64,
@@ -116,6 +118,7 @@ impl Maps {
             losses: take_map(ebpf, "LOSSES")?,
             wire: take_map(ebpf, "WIRE")?,
             known_wire: Keys::These(Vec::new()),
+            sent_since: Vec::new(),
             made: Made::take(ebpf)?,
             made4: take_map(ebpf, "MADE4")?,
             made6: take_map(ebpf, "MADE6")?,
@@ -244,46 +247,62 @@ impl Maps {
             }
             _ => Keys::Many,
         };
-        let found: Vec<(WireKey, WireRecord)> =
+        let mut found: Vec<(WireKey, WireRecord)> =
             entries(&self.wire, &keys).context("cannot read the wire flows")?;
         self.known_wire = if found.len() <= table::KEPT as usize {
             Keys::These(found.iter().map(|(key, _)| *key).collect())
         } else {
             Keys::Many
         };
+        for (key, before) in self.sent_since.drain(..) {
+            match found.iter_mut().find(|(other, _)| *other == key) {
+                Some((_, record)) => resume(record, &before),
+                None => found.push((key, before)),
+            }
+        }
         Ok(found)
     }
 
-    /// Deletes wire flows that are over, but for those that have sent again since `read`.
+    /// Deletes wire flows that are over. What one has sent since `read` is kept for the next reading.
     pub fn delete_wire(
-        &self,
+        &mut self,
         over: &[WireKey],
         read: &[(WireKey, WireRecord)],
     ) -> anyhow::Result<()> {
         if over.is_empty() {
             return Ok(());
         }
-        let map = self.wire.fd().as_fd();
-        let asked = if over.len() <= table::KEPT as usize {
-            Keys::These(over.to_vec())
-        } else {
-            Keys::Many
-        };
-        let now: HashMap<WireKey, u64> = entries::<WireKey, WireRecord>(&self.wire, &asked)
-            .context("cannot read the wire flows")?
-            .into_iter()
-            .map(|(key, record)| (key, record.buffers))
-            .collect();
         let then: HashMap<WireKey, u64> = read
             .iter()
             .map(|(key, record)| (*key, record.buffers))
             .collect();
-        let silent: Vec<WireKey> = over
-            .iter()
-            .filter(|key| now.get(*key) == then.get(*key))
-            .copied()
-            .collect();
-        delete_all(map, &silent).context("cannot delete wire flows")
+        for key in over {
+            let last: Option<WireRecord> =
+                take(self.wire.fd().as_fd(), key).context("cannot delete wire flows")?;
+            let Some(mut last) = last else { continue };
+            let known = then.get(key).copied().unwrap_or_default();
+            last.buffers = last.buffers.saturating_sub(known);
+            if last.buffers > 0 {
+                self.sent_since.push((*key, last));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds what a flow sent before it was deleted, and made again.
+fn resume(record: &mut WireRecord, before: &WireRecord) {
+    record.buffers += before.buffers;
+    record.tcp_flags |= before.tcp_flags;
+    (record.first_ns, record.first_jiffies) = (before.first_ns, before.first_jiffies);
+    if record.paired_after == 0 {
+        (record.before_src, record.before_src_port) = (before.before_src, before.before_src_port);
+        record.paired_after = before.paired_after;
+    }
+    if record.conntrack == conntrack::ABSENT {
+        (record.ct_src, record.ct_src_port) = (before.ct_src, before.ct_src_port);
+        (record.ct_dst, record.ct_dst_port) = (before.ct_dst, before.ct_dst_port);
+        record.conntrack = before.conntrack;
     }
 }
 

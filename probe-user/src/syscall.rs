@@ -13,6 +13,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
@@ -173,6 +174,22 @@ where
         }
     }
     Ok(found)
+}
+
+/// Reads an entry of a hash and deletes it in one step (kernel 5.14); none where there is none.
+pub fn take<K, V>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>>
+where
+    K: IntoBytes + Immutable,
+    V: FromBytes,
+{
+    let mut value = V::new_zeroed();
+    let (key, at) = (key.as_bytes().as_ptr() as u64, &raw mut value as u64);
+    // SAFETY: key and value are as long as the map's, and the value accepts any bytes.
+    match unsafe { element(BPF_MAP_LOOKUP_AND_DELETE_ELEM, map, key, at) } {
+        Ok(()) => Ok(Some(value)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Puts a descriptor into an array of descriptors.

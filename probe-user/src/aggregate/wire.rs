@@ -72,8 +72,9 @@ impl WireLog {
             let sent = record.buffers - before.map_or(0, |seen| seen.buffers);
             let flow = at_uplink(drained, key, record);
             let is_active = was_active(drained.epoch, record, flow);
+            // What it has sent since the flip makes the next interval's row, so that it must stay.
             let active_ns = match before {
-                Some(seen) if !is_active => seen.active_ns,
+                Some(seen) if !is_active && !sent_since(drained.epoch, record) => seen.active_ns,
                 _ => now_ns,
             };
             *result.buffers.entry(key.ifindex).or_default() += sent;
@@ -118,7 +119,12 @@ impl WireLog {
 /// looked at, so that the record bears that epoch; or the next one already, since it is read a moment
 /// after the flip, and then the uplink's count tells.
 fn was_active(ended: u32, record: &WireRecord, flow: Option<&FlowRecord>) -> bool {
-    record.epoch == ended || record.epoch == ended.wrapping_add(1) && flow.is_some()
+    record.epoch == ended || sent_since(ended, record) && flow.is_some()
+}
+
+/// Whether the flow was looked at in the epoch after the one that ended.
+fn sent_since(ended: u32, record: &WireRecord) -> bool {
+    record.epoch == ended.wrapping_add(1)
 }
 
 /// What a flow sent in an interval.

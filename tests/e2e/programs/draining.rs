@@ -171,6 +171,34 @@ fn every_wire_flow_is_read_in_every_interval() {
     }
 }
 
+/// A flow that was silent for long speaks again between its last reading and its deletion.
+#[test]
+fn what_a_wire_flow_sends_before_it_is_deleted_is_read_in_the_next_interval() {
+    let mut rig = Rig::new(4096);
+    rig.maps.pair_at_uplink(true).expect("a control record");
+    let datagram = frames::udp((1, 53), b"x");
+    let frame = ethernet(&[], IPV4, &frames::ipv4(UDP, &datagram));
+    let buffers = |rig: &mut Rig| -> Vec<u64> {
+        let wire = rig.drain().wire;
+        wire.iter().map(|(_, record)| record.buffers).collect()
+    };
+    for sent_after_deletion in 0..2 {
+        rig.run("uplink_egress", &frame);
+        let read = rig.drain().wire;
+        let over = [read[0].0];
+        for _ in 0..2 {
+            rig.run("uplink_egress", &frame);
+        }
+        rig.maps.delete_wire(&over, &read).expect("it goes");
+        for _ in 0..sent_after_deletion {
+            rig.run("uplink_egress", &frame);
+        }
+        assert_eq!(buffers(&mut rig), [2 + sent_after_deletion]);
+    }
+    // What was made again has been told of whole, and what was kept is told of once.
+    assert_eq!(buffers(&mut rig), [1]);
+}
+
 #[test]
 fn draining_under_fire_loses_nothing() {
     let mut rig = Rig::new(4096);

@@ -198,6 +198,23 @@ fn a_closed_connection_is_deleted_after_two_seconds() {
     }
 }
 
+/// The map is read a moment after the flip, when a connection may have said its last already.
+#[test]
+fn what_a_connection_sends_before_the_map_is_read_is_of_the_next_interval() {
+    for (idle, flags) in [(5, 0x11), (20, 0x10)] {
+        let mut log = WireLog::default();
+        read(&mut log, 0, &[(key(), record(5, 125))]);
+        let again = WireRecord {
+            tcp_flags: flags,
+            ..record_of(idle as u32 + 1, 12, 900)
+        };
+        let rows = read(&mut log, idle, &[(key(), again)]);
+        assert_eq!((rows.rows.len(), rows.over.len()), (0, 0));
+        let rows = read(&mut log, idle + 1, &[(key(), again)]);
+        assert_eq!((rows.rows.len(), rows.over.len()), (1, 0));
+    }
+}
+
 #[test]
 fn a_port_that_is_used_anew_shows_the_new_connection() {
     let mut log = WireLog::default();
