@@ -9,6 +9,7 @@ use std::path::Path;
 
 use analyzer::profile::{Component, Profile};
 use analyzer::stats::Interval;
+use analyzer::stats::distribution::binomial_at_least;
 use analyzer::stats::proportion::wilson;
 use lab::{Config, Datapath, Family, IperfOptions, IperfRun, Lab, Placement, ProbeOptions, Probes};
 use trace_schema::ledger::{LedgerRow, Vantage};
@@ -18,12 +19,16 @@ use crate::dataset;
 
 /// Samples a second and CPU.
 const HZ: &str = "1999";
-/// Duration of each load.
+/// Duration of each load, in seconds.
 const SECONDS: u32 = 6;
+/// The same where what goes with the rule is a thousandth of the work.
+const LONG_SECONDS: u32 = 10;
 const RATE_MBIT: u32 = 300;
 /// Small datagrams, so that packets cost more than their payload.
 const PAYLOAD: &str = "200";
 const CONFIDENCE: f64 = 0.999;
+/// Of the one-sided test that a share is larger.
+const LEVEL: f64 = 0.001;
 /// What eBPF programs call to change a packet's addresses and ports, net/core/filter.c.
 const REWRITERS: [&str; 3] = [
     "bpf_skb_store_bytes",
@@ -33,7 +38,7 @@ const REWRITERS: [&str; 3] = [
 
 #[test]
 fn netfilter_translates_as_long_as_there_is_a_rule() {
-    let seen = Scene::play(Datapath::Netfilter);
+    let seen = Scene::play(Datapath::Netfilter, SECONDS);
     // What rewrites a packet, and nothing else does.
     let translates = |row: &ProfileRow| row.stack.contains("nf_nat_manip_pkt");
     seen.check_share_goes_with_the_rule(translates);
@@ -55,7 +60,7 @@ fn netfilter_translates_as_long_as_there_is_a_rule() {
 
 #[test]
 fn the_ebpf_datapath_shows_in_its_program() {
-    let seen = Scene::play(Datapath::Bpf);
+    let seen = Scene::play(Datapath::Bpf, LONG_SECONDS);
     seen.with_rule.print();
     let program = seen.with_rule.share(is_snat_program);
     let is_nat = |row: &ProfileRow| component(row).to_string() == "netfilter nat";
@@ -114,7 +119,7 @@ fn without_cap_syslog_stacks_are_hidden_and_the_probe_says_what_to_add() {
         .start_probes(&options(&wrapper, dataset.path(), "worker"))
         .expect("nothing but the profile's names needs CAP_SYSLOG");
     let (_, log) = probes.logs().remove(0);
-    load(&lab, "client");
+    load(&lab, "client", SECONDS);
     probes.stop().expect("the probe ends well");
     let log = std::fs::read_to_string(log).expect("the probe's log");
     assert!(log.contains("add capability SYSLOG"), "{log}");
@@ -146,15 +151,15 @@ struct Scene {
 struct Sampled(Vec<ProfileRow>);
 
 impl Scene {
-    fn play(datapath: Datapath) -> Self {
+    fn play(datapath: Datapath, seconds: u32) -> Self {
         let dataset = tempfile::tempdir().expect("a temporary directory");
         let mut lab = Lab::up(Config::new(datapath)).expect("a lab");
         let probe = dataset::binary("weighbridge-probe");
         let probes: Probes = lab
             .start_probes(&options(&probe, dataset.path(), "gateway"))
             .expect("a probe");
-        let with_rule = load(&lab, "client");
-        let control_with = load(&lab, "base");
+        let with_rule = load(&lab, "client", seconds);
+        let control_with = load(&lab, "base", seconds);
         let demanded = lab.demanded("gateway");
         lab.route_back("client", "gateway").expect("a way back");
         lab.program(Some(Placement {
@@ -162,8 +167,8 @@ impl Scene {
             ..demanded
         }))
         .expect("a datapath that translates nothing");
-        let without_rule = load(&lab, "client");
-        let control_without = load(&lab, "base");
+        let without_rule = load(&lab, "client", seconds);
+        let control_without = load(&lab, "base", seconds);
         probes.stop().expect("the probe ends well");
         let rows = dataset::rows::<ProfileRow>(dataset.path());
         let ledger = dataset::rows::<LedgerRow>(dataset.path());
@@ -190,11 +195,10 @@ impl Scene {
         let [before, after] = [self.control[0].share(of), self.control[1].share(of)];
         println!("with {with:?}, without {without:?}, control {before:?} and {after:?}");
         self.with_rule.print();
-        assert!(with.low > without.high, "the share stays without the rule");
-        assert!(
-            after.low > without.high,
-            "the control lost its share as well"
-        );
+        let p = self.with_rule.p_no_larger(&self.without_rule, of);
+        assert!(p < LEVEL, "the share stays without the rule: p = {p}");
+        let p = self.control[1].p_no_larger(&self.without_rule, of);
+        assert!(p < LEVEL, "the control lost its share as well: p = {p}");
         assert!(
             before.low < after.high && after.low < before.high,
             "the control changed"
@@ -210,8 +214,19 @@ impl Sampled {
 
     /// Wilson's interval of the share in what processors did but idle.
     fn share(&self, of: impl Fn(&ProfileRow) -> bool) -> Interval {
-        let busy = self.count(|row| row.mode != ProfileMode::Idle);
-        wilson(self.count(of), busy, CONFIDENCE).expect("samples under load")
+        wilson(self.count(of), self.busy(), CONFIDENCE).expect("samples under load")
+    }
+
+    fn busy(&self) -> u64 {
+        self.count(|row| row.mode != ProfileMode::Idle)
+    }
+
+    /// Exact p of a share that is no larger than the other's: of the samples that both have, each is
+    /// here as likely as any sample is.
+    fn p_no_larger(&self, other: &Self, of: impl Fn(&ProfileRow) -> bool + Copy) -> f64 {
+        let (here, there) = (self.count(of), other.count(of));
+        let of_here = self.busy() as f64 / (self.busy() + other.busy()) as f64;
+        binomial_at_least(here, here + there, of_here)
     }
 
     fn print(&self) {
@@ -242,11 +257,11 @@ fn options(probe: &Path, dataset: &Path, node: &str) -> ProbeOptions {
     }
 }
 
-fn load(lab: &Lab, pod: &str) -> IperfRun {
+fn load(lab: &Lab, pod: &str, seconds: u32) -> IperfRun {
     let load = IperfOptions {
         family: Family::V4,
         arguments: ["--length", PAYLOAD].map(str::to_owned).to_vec(),
-        ..IperfOptions::udp(pod, SECONDS, RATE_MBIT)
+        ..IperfOptions::udp(pod, seconds, RATE_MBIT)
     };
     lab.iperf3(&load).expect("iperf3: apt-get install iperf3")
 }
