@@ -37,6 +37,8 @@ pub const PROCESSOR_PROGRAMS: [(&str, &str); 3] = [
 ];
 /// Programs that are run by test runs and attached nowhere.
 const CALLED: [&str; 2] = ["cpu_settle", "cpu_level"];
+/// The tc program that does nothing, for [`classifier`]: what calling and measuring one takes.
+pub const NOTHING: &str = "cpu_nothing";
 /// Accounts of processor time that fit the map, where nothing else is asked for.
 const MAX_ACCOUNTS: u32 = 16_384;
 

@@ -21,7 +21,10 @@ use std::{
 };
 
 use anyhow::Context;
-use trace_schema::{cpu::CpuRow, ledger::LedgerRow};
+use trace_schema::{
+    cpu::{CALLS, CpuRow},
+    ledger::LedgerRow,
+};
 use tracing::{info, warn};
 
 use self::cycles::Cycles;
@@ -53,6 +56,7 @@ pub struct Processors {
     cycles: Cycles,
     root: PathBuf,
     statistics: Option<OwnedFd>,
+    ns_beside_run_time: f64,
     run_times: HashMap<String, (u64, u64)>,
     misses: u64,
     online: BTreeSet<u32>,
@@ -81,6 +85,7 @@ impl Processors {
             cycles,
             root,
             statistics,
+            ns_beside_run_time: 0.0,
             run_times: HashMap::new(),
             misses: 0,
             online: BTreeSet::new(),
@@ -92,6 +97,10 @@ impl Processors {
         self.place(hooks)?;
         self.follow_cpus()?;
         let is_realtime = std::fs::read_to_string(REALTIME).is_ok_and(|text| text.trim() == "1");
+        if self.statistics.is_some() {
+            self.ns_beside_run_time = hooks.ns_beside_run_time()?;
+            new_run_times(&mut self.run_times, hooks);
+        }
         hooks.attach_processors(!is_realtime)?;
         self.settle(hooks)?;
         info!(cycles = %self.cycles, root = %self.root.display(), "charging processor time");
@@ -145,7 +154,11 @@ impl Processors {
         let root = &self.root;
         let place = |id: u64| place_of(index, root, id);
         let programs = match self.statistics {
-            Some(_) => new_run_times(&mut self.run_times, hooks),
+            Some(_) => {
+                let mut costs = new_run_times(&mut self.run_times, hooks);
+                costs.push(calls(&costs, self.ns_beside_run_time));
+                costs
+            }
             None => Vec::new(),
         };
         let rows = cpu_rows(interval, &terms, &drained, &programs, place);
@@ -223,6 +236,16 @@ fn new_run_times(known: &mut HashMap<String, (u64, u64)>, hooks: &Hooks) -> Vec<
         }
     }
     costs
+}
+
+/// What the kernel took for these runs beside their run time.
+fn calls(costs: &[ProgramCost], ns_beside_run_time: f64) -> ProgramCost {
+    let runs: u64 = costs.iter().map(|cost| cost.runs).sum();
+    ProgramCost {
+        program: CALLS.to_owned(),
+        ns: (runs as f64 * ns_beside_run_time) as u64,
+        runs,
+    }
 }
 
 fn place_of(index: &mut Index, root: &Path, id: u64) -> CgroupPlace {

@@ -25,9 +25,13 @@ pub enum CpuScope {
     Idle,
     /// Tasks outside the node's own cgroup root, where several nodes share a kernel.
     Outside,
-    /// One of the probe's own eBPF programs. Its time lies within that of the other scopes.
+    /// One of the probe's own eBPF programs, or [`CALLS`]. Its time lies within that of the other scopes.
     Program,
 }
+
+/// Name of the row that holds, for all of the probe's programs together, what the kernel took to call
+/// them and to measure their run times, which these times do not hold.
+pub const CALLS: &str = "[calls]";
 
 /// What `cycles` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,7 +68,8 @@ pub struct CpuRow {
     pub pod_uid: Option<String>,
     /// Container, where the path names one.
     pub container_id: Option<String>,
-    /// The task's command as the kernel keeps it, 15 bytes at most; the program's name (scope `program`).
+    /// The task's command as the kernel keeps it, 15 bytes at most; the program's name or [`CALLS`] (scope
+    /// `program`).
     pub command: Option<String>,
     /// `net_rx` or `net_tx` (scope `softirq`).
     pub vector: Option<String>,

@@ -1,19 +1,29 @@
 //! The programs that charge processor time: their tracepoints, and the test runs that settle CPUs.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use aya::{
-    programs::{BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun},
+    programs::{
+        BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun,
+        TestRunOptions,
+    },
     sys::{Stats, enable_stats},
 };
 use probe_abi::cpu::settled;
 
 use super::Hooks;
-use crate::loader::{PROCESSOR_PROGRAMS, program};
+use crate::loader::{NOTHING, PROCESSOR_PROGRAMS, classifier, program};
 
 /// Times that settling a CPU is tried; what is in the way lasts some hundred nanoseconds.
 const ATTEMPTS: usize = 1000;
+/// Runs of the program that does nothing in one measurement, and measurements: an undisturbed one is
+/// the shortest.
+const CALLS: u32 = 10_000;
+const MEASUREMENTS: usize = 10;
 
 /// The kernel does not give run-time statistics.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +96,30 @@ impl Hooks {
             .iter()
             .filter_map(|(name, _)| self.misses(name));
         misses.sum()
+    }
+
+    /// Nanoseconds that the kernel takes for a run of a program beside the run time that its
+    /// statistics give, while they are on: to call it, and to read the clock and keep the statistics
+    /// (`__bpf_prog_run`, include/linux/filter.h). A program that does nothing tells.
+    pub fn ns_beside_run_time(&mut self) -> anyhow::Result<f64> {
+        let failed = "cannot measure what a program's call takes";
+        let nothing = classifier(&mut self.ebpf, NOTHING)?;
+        let mut least = f64::INFINITY;
+        for _ in 0..MEASUREMENTS {
+            let before = nothing.info().context(failed)?.run_time();
+            let started = Instant::now();
+            let options = TestRunOptions {
+                data_in: Some(&[0; 64]),
+                repeat: CALLS,
+                ..TestRunOptions::new()
+            };
+            nothing.test_run(options).context(failed)?;
+            let took = started.elapsed();
+            let counted = nothing.info().context(failed)?.run_time() - before;
+            let beside = took.saturating_sub(counted);
+            least = least.min(beside.as_nanos() as f64 / f64::from(CALLS));
+        }
+        Ok(least)
     }
 
     /// What each program of the probe cost since it was loaded.

@@ -21,11 +21,11 @@ use probe_user::{
     clock,
     config::Config,
     drain::{Maps, cpu::CpuMaps},
-    loader::{Parameters, ProcessorParameters, load_common},
+    loader::{NOTHING, Parameters, ProcessorParameters, load_common},
     sampler::{Sample, Sampler},
 };
 use trace_schema::{
-    cpu::{CpuRow, CpuScope, CycleSource},
+    cpu::{CALLS, CpuRow, CpuScope, CycleSource},
     ledger::Vantage,
 };
 
@@ -205,6 +205,25 @@ fn the_probes_own_programs_are_measured() {
                 .unwrap_or_else(|| panic!("{name} is not among {:?}", sample.cpu));
             assert!(row.events > 0 && row.cpu_ns > 0, "{row:?}");
         }
+        let named = |row: &&CpuRow| row.scope == CpuScope::Program;
+        let (calls, programs): (Vec<&CpuRow>, Vec<&CpuRow>) = (sample.cpu.iter().filter(named))
+            .partition(|row| row.command.as_deref() == Some(CALLS));
+        let [calls] = calls.as_slice() else {
+            panic!("one row of what the calls took: {calls:?}");
+        };
+        assert_eq!(
+            calls.events,
+            programs.iter().map(|row| row.events).sum::<i64>()
+        );
+        // A clock reading and a call take some nanoseconds on any machine, and no microsecond.
+        let ns = calls.cpu_ns as f64 / calls.events as f64;
+        assert!((2.0..1000.0).contains(&ns), "{ns} ns a call");
+        assert!(
+            programs
+                .iter()
+                .all(|row| row.command.as_deref() != Some(NOTHING)),
+            "what was run to measure is counted: {programs:?}"
+        );
     });
 }
 
