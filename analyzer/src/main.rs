@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use analyzer::cli::Cli;
 use analyzer::commands;
+use analyzer::input::one_line;
 use clap::Parser;
 
 fn main() -> ExitCode {
     match commands::run(Cli::parse()) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("weighbridge: {}", commands::one_line(&error));
+            eprintln!("weighbridge: {}", one_line(error.as_ref()));
             ExitCode::from(commands::BAD_INPUT)
         }
     }

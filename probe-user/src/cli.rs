@@ -80,8 +80,8 @@ pub struct RunArgs {
     /// What to count as cycles beside time; auto takes hardware, else reference, else none.
     #[arg(long, value_name = "SOURCE", default_value = "auto")]
     pub cycles: Cycles,
-    /// Measure the run time of the probe's own eBPF programs; needs CAP_SYS_ADMIN and costs some
-    /// 50 ns a run of every eBPF program of the machine.
+    /// Measure what the probe's own eBPF programs cost, in the last twentieth of each interval; needs
+    /// CAP_SYS_ADMIN.
     #[arg(long)]
     pub measure_self: bool,
     /// Whether this probe writes what concerns the whole kernel (softirqs, idle time). Where several

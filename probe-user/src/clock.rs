@@ -1,10 +1,10 @@
 //! Two clocks as one: the kernel's monotonic nanoseconds and UTC microseconds.
 //!
-//! It holds the arithmetic, which is pure, and one function that reads the machine's clocks. It
+//! It holds the arithmetic, which is pure, and what reads the machine's clocks. It
 //! refuses to hide that UTC was stepped: the caller learns by how much. `bpf_ktime_get_ns` reads
 //! `CLOCK_MONOTONIC`, so one offset, measured at each interval, serves every time of it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -52,6 +52,14 @@ pub fn measure() -> nix::Result<Offset> {
         uncertainty_ns: u64::MAX,
         at_ns: 0,
     }))
+}
+
+/// UTC microseconds now, for what is not matched with the kernel's times.
+pub fn now_us() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Now, as `bpf_ktime_get_ns` counts.
@@ -107,7 +115,6 @@ fn read(clock: ClockId) -> nix::Result<i64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::{SystemTime, UNIX_EPOCH};
 
     fn offset(offset_ns: i64, at_ns: u64) -> Offset {
         Offset {

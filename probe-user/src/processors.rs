@@ -12,28 +12,25 @@
 pub mod cycles;
 pub mod kernel_wide;
 mod online;
+pub mod own_cost;
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    os::fd::OwnedFd,
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use trace_schema::{
-    cpu::{CALLS, CpuRow},
-    ledger::LedgerRow,
-};
+use trace_schema::{cpu::CpuRow, ledger::LedgerRow};
 use tracing::{info, warn};
 
-use self::cycles::Cycles;
+use self::{cycles::Cycles, own_cost::OwnCost};
 use crate::{
     aggregate::{
         Interval,
-        cpu::{CgroupPlace, ProgramCost, Terms, cpu_ledger_row, cpu_rows},
+        cpu::{CgroupPlace, Terms, cpu_ledger_row, cpu_rows},
     },
-    attach::{Hooks, cpu::measure_run_times},
+    attach::{Hooks, cpu::NoStatistics},
     cgroups::{
         self,
         index::{Index, cgroup_id},
@@ -55,9 +52,8 @@ pub struct Processors {
     maps: CpuMaps,
     cycles: Cycles,
     root: PathBuf,
-    statistics: Option<OwnedFd>,
-    ns_beside_run_time: f64,
-    run_times: HashMap<String, (u64, u64)>,
+    measures_self: bool,
+    own_cost: Option<OwnCost>,
     misses: u64,
     online: BTreeSet<u32>,
 }
@@ -79,14 +75,15 @@ impl Processors {
         maps: CpuMaps,
         root: PathBuf,
     ) -> anyhow::Result<Self> {
-        let statistics = config.measure_self.then(measure_run_times).transpose()?;
+        if config.measure_self {
+            OwnCost::check()?;
+        }
         Ok(Self {
             maps,
             cycles,
             root,
-            statistics,
-            ns_beside_run_time: 0.0,
-            run_times: HashMap::new(),
+            measures_self: config.measure_self,
+            own_cost: None,
             misses: 0,
             online: BTreeSet::new(),
         })
@@ -97,9 +94,8 @@ impl Processors {
         self.place(hooks)?;
         self.follow_cpus()?;
         let is_realtime = std::fs::read_to_string(REALTIME).is_ok_and(|text| text.trim() == "1");
-        if self.statistics.is_some() {
-            self.ns_beside_run_time = hooks.ns_beside_run_time()?;
-            new_run_times(&mut self.run_times, hooks);
+        if self.measures_self {
+            self.own_cost = Some(OwnCost::calibrate(hooks)?);
         }
         hooks.attach_processors(!is_realtime)?;
         self.settle(hooks)?;
@@ -110,9 +106,18 @@ impl Processors {
         Ok(())
     }
 
+    /// Begins to measure what the probe's programs cost, where that was asked for: until the CPUs are
+    /// settled.
+    pub fn measure_self(&mut self) -> Result<(), NoStatistics> {
+        self.own_cost.as_mut().map_or(Ok(()), OwnCost::begin)
+    }
+
     /// Charges what runs right now: to be called just before the epoch ends. On a busy machine this
     /// process may be held up in between: then once more, so that all CPUs' books end together.
     pub fn settle(&mut self, hooks: &mut Hooks) -> anyhow::Result<()> {
+        if let Some(own_cost) = &mut self.own_cost {
+            own_cost.end();
+        }
         for _ in 0..SETTLE_ATTEMPTS {
             let started = Instant::now();
             for &cpu in &self.online {
@@ -153,12 +158,9 @@ impl Processors {
         };
         let root = &self.root;
         let place = |id: u64| place_of(index, root, id);
-        let programs = match self.statistics {
-            Some(_) => {
-                let mut costs = new_run_times(&mut self.run_times, hooks);
-                costs.push(calls(&costs, self.ns_beside_run_time));
-                costs
-            }
+        let length = Duration::from_micros((interval.end_us - interval.start_us) as u64);
+        let programs = match &mut self.own_cost {
+            Some(own_cost) => own_cost.costs(hooks, length),
             None => Vec::new(),
         };
         let rows = cpu_rows(interval, &terms, &drained, &programs, place);
@@ -218,33 +220,6 @@ impl Processors {
             )
         })?;
         self.maps.set_place(root, level)
-    }
-}
-
-/// Runs since the last time, of programs that ran.
-fn new_run_times(known: &mut HashMap<String, (u64, u64)>, hooks: &Hooks) -> Vec<ProgramCost> {
-    let mut costs = Vec::new();
-    for run in hooks.run_times() {
-        let now = (run.time.as_nanos() as u64, run.runs);
-        let then = known.insert(run.program.clone(), now).unwrap_or_default();
-        if now.1 > then.1 {
-            costs.push(ProgramCost {
-                program: run.program,
-                ns: now.0.saturating_sub(then.0),
-                runs: now.1 - then.1,
-            });
-        }
-    }
-    costs
-}
-
-/// What the kernel took for these runs beside their run time.
-fn calls(costs: &[ProgramCost], ns_beside_run_time: f64) -> ProgramCost {
-    let runs: u64 = costs.iter().map(|cost| cost.runs).sum();
-    ProgramCost {
-        program: CALLS.to_owned(),
-        ns: (runs as f64 * ns_beside_run_time) as u64,
-        runs,
     }
 }
 

@@ -12,7 +12,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use kube::Client;
@@ -223,7 +223,7 @@ impl Recorder {
     }
 
     fn take(&mut self, told: Said) {
-        let now_us = now_us();
+        let now_us = clock::now_us();
         let figures = &mut self.figures;
         let (scope, rows) = match told {
             Said::Kinds { present, absent } => {
@@ -376,11 +376,4 @@ impl Recorder {
 fn state_path(config: &RecordConfig) -> PathBuf {
     let name = format!("{}.objects.parquet", node_folder(&config.name));
     config.output.join(".probe").join(name)
-}
-
-fn now_us() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

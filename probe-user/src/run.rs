@@ -18,6 +18,7 @@ use crate::{
     clock,
     config::{self, Config},
     health::{Health, Hook, MapUse, Server, Stats},
+    processors::own_cost::part,
     sampler::{self, Sample, Sampler},
     ship::{Shipped, Shipping},
     spool::{Interval, Origin, Spool, Written},
@@ -118,7 +119,7 @@ fn sample_until_told(
     let mut stats = Stats::default();
     loop {
         let until = end.map_or(next, |end| next.min(end));
-        let signal = wait(signals, until.saturating_duration_since(Instant::now()))?;
+        let signal = wait_for_the_end(config, sampler, signals, until)?;
         let sample = sampler.close_interval()?;
         advance(&mut stats, sampler, &sample);
         if let Err(error) = ways.batches.submit(interval(sample)) {
@@ -142,6 +143,24 @@ fn sample_until_told(
             next = now + config.interval;
         }
     }
+}
+
+/// Waits for an interval's end, or for a signal that brings it.
+fn wait_for_the_end(
+    config: &Config,
+    sampler: &mut Sampler,
+    signals: &SigSet,
+    until: Instant,
+) -> anyhow::Result<Option<Signal>> {
+    let left = |until: Instant| until.saturating_duration_since(Instant::now());
+    if config.measure_self {
+        let signal = wait(signals, left(until).saturating_sub(part(config.interval)))?;
+        if signal.is_some() {
+            return Ok(signal);
+        }
+        sampler.measure_self()?;
+    }
+    wait(signals, left(until))
 }
 
 fn block_signals() -> anyhow::Result<SigSet> {

@@ -179,6 +179,15 @@ impl Sampler {
         Ok(sampler)
     }
 
+    /// Begins to measure what the probe's own programs cost, where that was asked for: to be called
+    /// [`part`](crate::processors::own_cost::part) of an interval before its end.
+    pub fn measure_self(&mut self) -> anyhow::Result<()> {
+        match &mut self.processors {
+            Some(processors) => Ok(processors.measure_self()?),
+            None => Ok(()),
+        }
+    }
+
     /// Ends the interval that is open and begins the next.
     pub fn close_interval(&mut self) -> anyhow::Result<Sample> {
         self.cgroups.scan(Instant::now());

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use object_store::RetryConfig;
 use tokio::runtime::Runtime;
@@ -25,6 +25,7 @@ use tracing::warn;
 pub use self::outage::Hindrance;
 use self::outage::Outage;
 use self::upload::{ShipError, Upload};
+use crate::clock;
 use crate::spool::stock::{Held, Stock};
 
 /// Time between two looks for files that may leave.
@@ -324,7 +325,7 @@ impl Worker {
         let mut shipped = self.shipped.lock().unwrap_or_else(PoisonError::into_inner);
         shipped.files += 1;
         shipped.bytes += bytes;
-        shipped.last_success_us = now_us();
+        shipped.last_success_us = clock::now_us();
         shipped.is_failing = false;
     }
 
@@ -360,13 +361,6 @@ fn tries_again(unread: &mut (PathBuf, u32), path: &Path) -> bool {
     }
     unread.1 += 1;
     unread.1 < READ_ATTEMPTS
-}
-
-fn now_us() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,10 +1,17 @@
 //! What the modules share: the built programs, rows of a dataset, and what is said of it.
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use trace_schema::{file, record::Record};
+use trace_schema::{
+    file,
+    flows::{Direction, FlowRow},
+    ledger::Vantage,
+    record::Record,
+};
 
 /// A program of this workspace, built beside this test.
 pub fn binary(name: &str) -> PathBuf {
@@ -31,6 +38,20 @@ pub fn weighbridge(subcommand: &str, dataset: &Path, arguments: &[&str]) -> (Opt
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("no JSON ({error}): {stderr}"));
     (output.status.code(), report)
+}
+
+/// Where the connections to a server's port came from, by the rows of the pods' sockets.
+pub fn sources(flows: &[FlowRow], port: u16) -> HashSet<SocketAddr> {
+    let sent = flows.iter().filter(|row| {
+        row.vantage == Vantage::Pod
+            && row.direction == Direction::Egress
+            && row.dst_port == i32::from(port)
+    });
+    sent.map(|row| {
+        let port = u16::try_from(row.src_port).expect("a port");
+        SocketAddr::new(row.src_address.parse().expect("an address"), port)
+    })
+    .collect()
 }
 
 /// Every row of a table, file by file in the order of their names.

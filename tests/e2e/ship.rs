@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use lab::{Config, Connections, Datapath, Family, Lab, LabError, ProbeOptions, Probes};
 use serde_json::Value;
-use trace_schema::flows::{Direction, FlowRow};
+use trace_schema::flows::Direction;
 use trace_schema::ledger::{LedgerRow, Vantage};
 
 use self::servers::StoreServer;
@@ -141,20 +141,6 @@ fn held(spool: &Path) -> BTreeSet<PathBuf> {
         }
     }
     found
-}
-
-/// Where the load's connections came from, by the rows of the pods' sockets.
-fn sources(flows: &[FlowRow]) -> HashSet<SocketAddr> {
-    let sent = flows.iter().filter(|row| {
-        row.vantage == Vantage::Pod
-            && row.direction == Direction::Egress
-            && row.dst_port == i32::from(PORT)
-    });
-    sent.map(|row| {
-        let port = u16::try_from(row.src_port).expect("a port");
-        SocketAddr::new(row.src_address.parse().expect("an address"), port)
-    })
-    .collect()
 }
 
 /// Start and end of each interval, by the books of the pods' hook, of which none stands twice.

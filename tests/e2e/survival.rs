@@ -8,14 +8,14 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use lab::{Config, Connections, Datapath, Family, Lab, LoadServer, ProbeOptions, Probes};
+use lab::{Config, Connections, Datapath, Family, Lab, LoadServer, ProbeOptions, Probes, now_us};
 use nix::{sys::signal, sys::signal::Signal, unistd::Pid};
 use trace_schema::{
     file,
-    flows::{Direction, FlowRow},
+    flows::FlowRow,
     layout::FileName,
     ledger::{LedgerRow, Vantage},
     record::Record,
@@ -130,7 +130,7 @@ fn a_second_probe_of_a_node_is_refused() {
     first.stop().expect("the first probe was disturbed");
     let flows: Vec<FlowRow> = dataset::rows(scene.dataset());
     check_no_row_twice(&flows);
-    assert_eq!(sources(&flows).len(), sent.len());
+    assert_eq!(dataset::sources(&flows, PORT).len(), sent.len());
     // Once it is gone, another may follow.
     scene.probe(&[]).stop().expect("a probe after the first");
 }
@@ -164,7 +164,7 @@ fn check_signal(asked: Signal) {
     let expected: HashSet<SocketAddr> = sent.iter().filter_map(|one| one.source).collect();
     assert_eq!(expected.len(), 200, "the client opened fewer connections");
     assert_eq!(
-        sources(&flows),
+        dataset::sources(&flows, PORT),
         expected,
         "{asked}: the open interval is not whole"
     );
@@ -311,20 +311,6 @@ fn shell_glob(dataset: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Sources of what the pods sent to the server.
-fn sources(flows: &[FlowRow]) -> HashSet<SocketAddr> {
-    let sent = flows.iter().filter(|row| {
-        row.vantage == Vantage::Pod
-            && row.direction == Direction::Egress
-            && row.dst_port == i32::from(PORT)
-    });
-    sent.map(|row| {
-        let port = u16::try_from(row.src_port).expect("a port");
-        SocketAddr::new(row.src_address.parse().expect("an address"), port)
-    })
-    .collect()
-}
-
 /// A flow stands once in an interval of a hook.
 fn check_no_row_twice(flows: &[FlowRow]) {
     let mut seen = HashSet::new();
@@ -350,11 +336,4 @@ fn check_no_row_twice(flows: &[FlowRow]) {
         );
         assert!(seen.insert(key), "twice: {row:?}");
     }
-}
-
-fn now_us() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("a clock after 1970");
-    i64::try_from(since.as_micros()).expect("a time of this age")
 }

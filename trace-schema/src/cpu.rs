@@ -25,13 +25,13 @@ pub enum CpuScope {
     Idle,
     /// Tasks outside the node's own cgroup root, where several nodes share a kernel.
     Outside,
-    /// One of the probe's own eBPF programs, or [`CALLS`]. Its time lies within that of the other scopes.
+    /// One of the probe's own eBPF programs with its calls, extrapolated from a part of the interval;
+    /// or [`MEASURING`]. Its time lies within that of the other scopes.
     Program,
 }
 
-/// Name of the row that holds, for all of the probe's programs together, what the kernel took to call
-/// them and to measure their run times, which these times do not hold.
-pub const CALLS: &str = "[calls]";
+/// Name of the row that holds what measuring the probe's programs cost.
+pub const MEASURING: &str = "[measuring]";
 
 /// What `cycles` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub struct CpuRow {
     pub pod_uid: Option<String>,
     /// Container, where the path names one.
     pub container_id: Option<String>,
-    /// The task's command as the kernel keeps it, 15 bytes at most; the program's name or [`CALLS`] (scope
+    /// The task's command as the kernel keeps it, 15 bytes at most; the program's name or [`MEASURING`] (scope
     /// `program`).
     pub command: Option<String>,
     /// `net_rx` or `net_tx` (scope `softirq`).

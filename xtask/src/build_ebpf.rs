@@ -42,7 +42,7 @@ pub struct Options {
 
 /// Runs the task.
 pub fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let objects = build(options.toolchain)?;
+    let objects = build_and_print(options.toolchain)?;
     if !options.no_install
         && let Some(object) = objects.iter().find(|object| object.kind == Kind::Probe)
     {
@@ -118,10 +118,23 @@ pub struct Object {
     pub kind: Kind,
     /// Where it is.
     pub path: PathBuf,
+    statistics: statistics::Object,
+    bytes: usize,
 }
 
-/// Builds every object, stripped and checked, and prints the costs of its programs.
-pub fn build(choice: Option<Choice>) -> anyhow::Result<Vec<Object>> {
+/// Builds every object and prints what its programs cost.
+pub fn build_and_print(choice: Option<Choice>) -> anyhow::Result<Vec<Object>> {
+    let objects = build(choice)?;
+    for object in &objects {
+        println!("{} ({} bytes)", file_name(&object.path), object.bytes);
+        println!("{}", object.statistics.program_table());
+        println!("{}", object.statistics.map_table());
+    }
+    Ok(objects)
+}
+
+/// Builds every object, stripped and checked.
+fn build(choice: Option<Choice>) -> anyhow::Result<Vec<Object>> {
     let binaries = binaries()?;
     let toolchain = toolchain::find(choice)?;
     eprintln!("building the eBPF objects with {toolchain}");
@@ -145,12 +158,7 @@ pub fn build(choice: Option<Choice>) -> anyhow::Result<Vec<Object>> {
             .join(TARGET)
             .join("release")
             .join(kind.binary());
-        let object = Object {
-            kind,
-            path: kind.path(),
-        };
-        finish(&built, &object.path, &hash)?;
-        objects.push(object);
+        objects.push(finish(&built, kind, &hash)?);
     }
     Ok(objects)
 }
@@ -230,8 +238,8 @@ fn machine_folders(toolchain: &Toolchain) -> anyhow::Result<Vec<(PathBuf, &'stat
     ])
 }
 
-/// Strips the object, refuses paths of this machine, prints its programs and puts it in place.
-fn finish(built: &Path, finished: &Path, hash: &str) -> anyhow::Result<()> {
+/// Strips the object, refuses paths of this machine and puts it in place.
+fn finish(built: &Path, kind: Kind, hash: &str) -> anyhow::Result<Object> {
     let data = fs::read(built).with_context(|| format!("could not read {}", built.display()))?;
     let stripped = object_file::strip_debug_sections(&data)
         .with_context(|| format!("could not strip {}", built.display()))?;
@@ -241,17 +249,21 @@ fn finish(built: &Path, finished: &Path, hash: &str) -> anyhow::Result<()> {
             built.display()
         );
     }
-    let object = statistics::Object::parse(&stripped)
+    let statistics = statistics::Object::parse(&stripped)
         .with_context(|| format!("could not parse {}", built.display()))?;
-    println!("{} ({} bytes)", file_name(finished), stripped.len());
-    println!("{}", object.program_table());
-    println!("{}", object.map_table());
+    let path = kind.path();
     // Rename, so that a test that loads the object meanwhile never sees half of it.
-    let fresh = finished.with_extension("o.new");
+    let fresh = path.with_extension("o.new");
     fs::write(&fresh, &stripped)
-        .and_then(|()| fs::rename(&fresh, finished))
-        .and_then(|()| fs::write(hash_file(finished), format!("{hash}\n")))
-        .with_context(|| format!("could not write {}", finished.display()))
+        .and_then(|()| fs::rename(&fresh, &path))
+        .and_then(|()| fs::write(hash_file(&path), format!("{hash}\n")))
+        .with_context(|| format!("could not write {}", path.display()))?;
+    Ok(Object {
+        kind,
+        path,
+        statistics,
+        bytes: stripped.len(),
+    })
 }
 
 /// Copies the probe's object to where it is committed, with the hash of its sources.

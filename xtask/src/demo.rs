@@ -156,6 +156,15 @@ fn demonstrate(tools: &Tools, only: Option<Half>) -> anyhow::Result<ExitCode> {
         code = worse(code, demonstrate_ingress(tools)?);
     }
     println!("datasets: {}/*", tools.dataset.display());
+    println!(
+        "{}",
+        match code {
+            0 => "every verdict passes and all books balance",
+            1 => "a verdict fails or books do not balance: see above",
+            3 => "evidence is missing for a verdict: see above",
+            _ => "weighbridge refused a dataset: see above",
+        }
+    );
     Ok(ExitCode::from(code))
 }
 

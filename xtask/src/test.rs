@@ -131,7 +131,7 @@ const STEPS: [Step; 16] = [
         about: "the eBPF objects, freshly built",
         when: When::Always,
         needs_root: false,
-        body: || build_ebpf::build(None).map(drop),
+        body: || build_ebpf::build_and_print(None).map(drop),
     },
     Step {
         name: "clippy",

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use serde::Serialize;
 
-use crate::input::k6::{LoadResult, Loads, Quantiles};
+use crate::input::k6::{KINDS, LoadResult, Loads, Quantiles};
 use crate::input::manifest::Run;
 use crate::reconcile::responses::{Account, Bound, Closure, Counts, Term, reconcile};
 use crate::stats::Interval;
@@ -17,15 +17,6 @@ use crate::stats::proportion::{Verdict, requests_needed, tost};
 use crate::verdict::Outcome;
 use crate::verdict::evidence::Window;
 use crate::verdict::split::{ResponsesSeen, RuleReport, SplitEvidence, SplitReport};
-
-/// Kinds under which manifests list k6's output.
-const KINDS: [&str; 5] = [
-    "k6-console",
-    "k6-ndjson",
-    "k6-csv",
-    "k6-summary-export",
-    "k6-summary",
-];
 
 /// Power of the needed number of requests.
 const POWER: f64 = 0.9;

@@ -69,18 +69,3 @@ fn print(text: &str) -> anyhow::Result<()> {
         _ => Ok(()),
     }
 }
-
-/// An error and its causes as one line; a cause that the text before it quotes is not repeated.
-pub fn one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if line.is_empty() {
-            line = text;
-        } else if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-    }
-    line
-}

@@ -26,6 +26,7 @@ use crate::input::cost::{read_cost, recorded, scope_of};
 use crate::input::inspection::read_books;
 use crate::input::k6::Loads;
 use crate::input::manifest::Run;
+use crate::input::one_line;
 use crate::input::plan::read_declaration;
 use crate::input::traces::{Dataset, Filter};
 use crate::input::workers::both;
@@ -227,7 +228,7 @@ fn responses(
         if run.manifest.outcome == RunOutcome::Completed {
             match loads::read(&[run], files) {
                 Ok(read) => figures.extend(read),
-                Err(error) => notes.push(super::one_line(&error)),
+                Err(error) => notes.push(one_line(error.as_ref())),
             }
         }
     }

@@ -74,8 +74,8 @@ pub struct RunCost {
     pub charged: Cost,
     /// The parts of it; they add up to it.
     pub parts: Vec<PartCost>,
-    /// Of which the probe's own programs in the kernel, with what it takes to call and to measure
-    /// them; absent unless measured.
+    /// Of which the probe's own programs in the kernel, with what it takes to measure them; absent
+    /// unless measured.
     pub probe_programs: Option<Cost>,
     /// Idle time beside it.
     pub idle_cpu_ns: Option<i64>,

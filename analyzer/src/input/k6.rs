@@ -32,7 +32,7 @@ use csv::Rows;
 use detection::{Detected, Detection};
 pub use fault::{Fault, K6Error};
 use lines::{Line, Lines};
-pub use loads::Loads;
+pub use loads::{KINDS, Loads};
 use ndjson::Ndjson;
 
 /// A run as k6 saw it.

@@ -7,18 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::{Metric, Origin, Point, Quantity, RunMeasurements, Series};
-use crate::input::k6::{self, LoadResult, Loads};
+use crate::input::k6::{self, KINDS, LoadResult, Loads};
 use crate::input::manifest::Run;
 use crate::verdict::Moment;
 
-/// Kinds under which manifests list k6's output, those that tell most first.
-const KINDS: [&str; 5] = [
-    "k6-ndjson",
-    "k6-csv",
-    "k6-console",
-    "k6-summary",
-    "k6-summary-export",
-];
 /// Length of a window of shares.
 const WINDOW_S: i64 = 5;
 

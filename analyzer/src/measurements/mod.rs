@@ -25,6 +25,7 @@ use trace_schema::manifest::{RunManifest, RunOutcome};
 
 use crate::input::k6::Loads;
 use crate::input::manifest::Run;
+use crate::input::one_line;
 use crate::input::prometheus::Samples;
 use crate::input::traces::{Dataset, DatasetError};
 use crate::objects::History;
@@ -295,15 +296,4 @@ fn refusal(run: &Run, error: &dyn Error) -> String {
 fn in_dataset(run: &Run, refusal: &str) -> String {
     let folder = run.folder.display().to_string();
     refusal.replace(&folder, &format!("runs/{}", run.manifest.id))
-}
-
-/// An error and its sources in one line.
-fn one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line = format!("{line}: {error}");
-        source = error.source();
-    }
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

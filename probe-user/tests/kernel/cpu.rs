@@ -1,6 +1,7 @@
 //! Processor time held against the kernel's own accounts: `cpu.stat` of cgroups and the clock.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::process::CommandExt,
     path::Path,
@@ -25,7 +26,8 @@ use probe_user::{
     sampler::{Sample, Sampler},
 };
 use trace_schema::{
-    cpu::{CALLS, CpuRow, CpuScope, CycleSource},
+    cpu::{CpuRow, CpuScope, CycleSource, MEASURING},
+    flows::Direction,
     ledger::Vantage,
 };
 
@@ -194,36 +196,48 @@ fn the_probes_own_programs_are_measured() {
             measure_self: true,
             ..config(&cgroup)
         });
+        let programs = |sample: &Sample| -> BTreeMap<String, CpuRow> {
+            let rows = sample.cpu.iter();
+            let rows = rows.filter(|row| row.scope == CpuScope::Program);
+            rows.map(|row| (row.command.clone().expect("a name"), row.clone()))
+                .collect()
+        };
+        assert_eq!(programs(&close(&mut sampler)), BTreeMap::new(), "not begun");
+        sleep(Duration::from_millis(500));
+        sampler.measure_self().expect("statistics");
         send(1000);
         sleep(Duration::from_millis(500));
         let sample = close(&mut sampler);
-        for name in ["cpu_switch", "softirq_entry", "softirq_exit", "cpu_settle"] {
-            let row = sample
-                .cpu
-                .iter()
-                .find(|row| row.scope == CpuScope::Program && row.command.as_deref() == Some(name))
-                .unwrap_or_else(|| panic!("{name} is not among {:?}", sample.cpu));
-            assert!(row.events > 0 && row.cpu_ns > 0, "{row:?}");
+        let programs = programs(&sample);
+        for name in [
+            "cpu_switch",
+            "softirq_entry",
+            "softirq_exit",
+            "uplink_egress",
+        ] {
+            let row = &programs[name];
+            assert!(row.cpu_ns > 0, "{row:?}");
         }
-        let named = |row: &&CpuRow| row.scope == CpuScope::Program;
-        let (calls, programs): (Vec<&CpuRow>, Vec<&CpuRow>) = (sample.cpu.iter().filter(named))
-            .partition(|row| row.command.as_deref() == Some(CALLS));
-        let [calls] = calls.as_slice() else {
-            panic!("one row of what the calls took: {calls:?}");
-        };
-        assert_eq!(
-            calls.events,
-            programs.iter().map(|row| row.events).sum::<i64>()
+        assert!(!programs.contains_key(NOTHING), "what measured is counted");
+        // Half of the interval was measured, with all the datagrams.
+        let counted = sample
+            .flows
+            .iter()
+            .filter(|row| row.vantage == Vantage::Uplink && row.direction == Direction::Egress);
+        let counted: i64 = counted.map(|row| row.buffers).sum();
+        let runs = programs["uplink_egress"].events as f64;
+        assert_near("runs", runs, 2.0 * counted as f64, 0.1);
+        let of_all = programs.iter().filter(|(name, _)| *name != MEASURING);
+        let measured: f64 = of_all.map(|(_, row)| row.events as f64 / 2.0).sum();
+        assert_near(
+            "measured runs",
+            programs[MEASURING].events as f64,
+            measured,
+            0.1,
         );
-        // A clock reading and a call take some nanoseconds on any machine, and no microsecond.
-        let ns = calls.cpu_ns as f64 / calls.events as f64;
-        assert!((2.0..1000.0).contains(&ns), "{ns} ns a call");
-        assert!(
-            programs
-                .iter()
-                .all(|row| row.command.as_deref() != Some(NOTHING)),
-            "what was run to measure is counted: {programs:?}"
-        );
+        // A clock reading takes some nanoseconds on any machine, and no microsecond.
+        let ns = programs[MEASURING].cpu_ns as f64 / programs[MEASURING].events as f64;
+        assert!((1.0..1000.0).contains(&ns), "{ns} ns a run");
     });
 }
 

@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
+use lab::now_us;
 use trace_schema::Record;
 use trace_schema::cpu::CpuRow;
 use trace_schema::flows::FlowRow;
@@ -97,11 +98,4 @@ fn a_full_spool_gives_up_the_oldest_and_the_books_say_how_much() {
 
 fn rows<R: Record>(folder: &std::path::Path) -> usize {
     dataset::rows::<R>(folder).len()
-}
-
-fn now_us() -> i64 {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("a clock after 1970");
-    i64::try_from(since.as_micros()).expect("a time of this age")
 }

@@ -10,7 +10,7 @@ use trace_schema::flows::FlowRow;
 use trace_schema::ledger::LedgerRow;
 
 use super::servers::{Kind, StoreServer};
-use super::{Log, NODE, Scene, check_steady, held, intervals, sources};
+use super::{Log, NODE, PORT, Scene, check_steady, held, intervals};
 use crate::dataset;
 
 const PREFIX: &str = "outage";
@@ -72,7 +72,7 @@ fn an_outage_under_load_loses_nothing_and_leaves_the_sampling_alone() {
     check_steady(&intervals);
     let flows: Vec<FlowRow> = dataset::rows(fetched.path());
     assert!(
-        sent.is_subset(&sources(&flows)),
+        sent.is_subset(&dataset::sources(&flows, PORT)),
         "connections of the client's log are not in the store"
     );
     for row in &flows {

@@ -10,7 +10,7 @@ use trace_schema::flows::FlowRow;
 use trace_schema::ledger::LedgerRow;
 
 use super::servers::{Kind, SECRET, StoreServer};
-use super::{Log, NODE, Scene, held, intervals, sources};
+use super::{Log, NODE, PORT, Scene, held, intervals};
 use crate::dataset;
 
 const PREFIX: &str = "restarts";
@@ -92,10 +92,10 @@ fn check_restarts(kind: Kind) {
 
     let fetched = server.fetch(PREFIX);
     let flows: Vec<FlowRow> = dataset::rows(fetched.path());
-    assert!(thirds_load.is_subset(&sources(&flows)));
+    assert!(thirds_load.is_subset(&dataset::sources(&flows, PORT)));
     intervals(&dataset::rows::<LedgerRow>(fetched.path()));
     if kind == Kind::Azurite {
-        assert!(seconds_load.is_subset(&sources(&flows)));
+        assert!(seconds_load.is_subset(&dataset::sources(&flows, PORT)));
         let there: HashSet<String> = flows.iter().map(|row| format!("{row:?}")).collect();
         assert_eq!(there.len(), flows.len(), "a row is there twice");
         for row in rows_left {

@@ -45,6 +45,7 @@ pub use namespace::Namespace;
 pub use ownership::Interruption;
 pub use place::{Place, Process};
 pub use probes::{ProbeOptions, Probes};
+pub use recorder::now_us;
 pub use scenario::{Fault, ScenarioOptions, ScenarioReport, UnknownFault};
 pub use state::{LabState, PlaceState, list, sweep_orphans, teardown};
 pub use topology::{Dual, Family};

@@ -158,7 +158,7 @@ impl Recorder {
 }
 
 /// UTC microseconds now.
-pub(crate) fn now_us() -> i64 {
+pub fn now_us() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

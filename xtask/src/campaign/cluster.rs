@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::bail;
-use lab::Interruption;
+use lab::{Interruption, now_us};
 use trace_schema::manifest::{RunManifest, RunOutcome};
 
 use super::config::{Campaign, Case, Setting};
-use super::file::{Direction, Study};
+use super::file::Study;
 use super::records::{self, INTERRUPTED};
 use super::target::Target;
 use crate::cluster::Setup;
@@ -91,22 +91,11 @@ impl Cluster {
     }
 
     fn iperf3(&self, udp: bool) -> Vec<String> {
-        let options = &self.campaign.iperf3;
-        let mut arguments = vec!["--parallel".to_owned(), options.parallel.to_string()];
-        let omitted_s = self.campaign.warm_up.as_secs();
-        if omitted_s > 0 {
-            arguments.extend(["--omit".to_owned(), omitted_s.to_string()]);
-        }
-        match options.direction {
-            Direction::Forward => {}
-            Direction::Reverse => arguments.push("--reverse".to_owned()),
-            Direction::Bidirectional => arguments.push("--bidir".to_owned()),
-        }
+        let mut arguments = self.campaign.iperf3_arguments();
         if udp {
-            let rate = format!("{}M", options.udp_mbit);
+            let rate = format!("{}M", self.campaign.iperf3.udp_mbit);
             arguments.extend(["--udp".to_owned(), "--bitrate".to_owned(), rate]);
         }
-        arguments.extend(options.arguments.iter().cloned());
         arguments
     }
 
@@ -212,9 +201,4 @@ fn preparation(study: Study, setup: &Setup) -> Plan {
         Study::Ingress => ingress::prepare(setup, &mut plan),
     }
     plan
-}
-
-fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
 }

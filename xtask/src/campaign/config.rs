@@ -198,6 +198,23 @@ impl Campaign {
     pub fn load(&self) -> Duration {
         self.warm_up + self.duration
     }
+
+    /// What iperf3's client is told beside the protocol and the server.
+    pub fn iperf3_arguments(&self) -> Vec<String> {
+        let options = &self.iperf3;
+        let mut arguments = vec!["--parallel".to_owned(), options.parallel.to_string()];
+        let omitted_s = self.warm_up.as_secs();
+        if omitted_s > 0 {
+            arguments.extend(["--omit".to_owned(), omitted_s.to_string()]);
+        }
+        match options.direction {
+            Direction::Forward => {}
+            Direction::Reverse => arguments.push("--reverse".to_owned()),
+            Direction::Bidirectional => arguments.push("--bidir".to_owned()),
+        }
+        arguments.extend(options.arguments.iter().cloned());
+        arguments
+    }
 }
 
 /// The name of a metric, which is one that `weighbridge compare` knows.

@@ -17,7 +17,7 @@ use lab::{
 use trace_schema::manifest::{RunManifest, RunOutcome};
 
 use super::config::{Campaign, Case, Setting};
-use super::file::{Direction, Script};
+use super::file::Script;
 use super::records::INTERRUPTED;
 use super::target::Target;
 use super::{Programs, environment};
@@ -228,17 +228,7 @@ impl Laboratory {
 
     fn iperf3(&self, gateway: bool, udp: bool) -> IperfOptions {
         let options = &self.campaign.iperf3;
-        let mut arguments = vec!["--parallel".to_owned(), options.parallel.to_string()];
-        let omitted_s = self.campaign.warm_up.as_secs();
-        if omitted_s > 0 {
-            arguments.extend(["--omit".to_owned(), omitted_s.to_string()]);
-        }
-        match options.direction {
-            Direction::Forward => {}
-            Direction::Reverse => arguments.push("--reverse".to_owned()),
-            Direction::Bidirectional => arguments.push("--bidir".to_owned()),
-        }
-        arguments.extend(options.arguments.iter().cloned());
+        let arguments = self.campaign.iperf3_arguments();
         let seconds = u32::try_from(self.campaign.duration.as_secs()).unwrap_or(u32::MAX);
         IperfOptions {
             protocol: match udp {

@@ -5,9 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use lab::now_us;
 use trace_schema::manifest::{RunManifest, RunOutcome};
 
 use super::plan::{Plan, PlannedRun};
@@ -110,11 +110,6 @@ pub fn fail(dataset: &Path, id: &str, why: &str) -> anyhow::Result<()> {
 /// Folder of a run.
 pub fn folder(dataset: &Path, id: &str) -> PathBuf {
     dataset.join("runs").join(id)
-}
-
-fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

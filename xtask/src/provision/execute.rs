@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
+use lab::now_us;
 use trace_schema::manifest::RunManifest;
 
 use super::{Action, Pick, Plan, Run, Words, shell, tools};
@@ -74,7 +74,7 @@ impl Execution {
             Action::Begin { folder } => {
                 fs::create_dir_all(workspace_root().join(folder))
                     .with_context(|| format!("could not make {folder}"))?;
-                self.begun_us = now_us()?;
+                self.begun_us = now_us();
                 Ok(())
             }
             Action::Save { words, file } => {
@@ -138,7 +138,7 @@ impl Execution {
                 .map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned()))
                 .collect(),
             versions: run.versions.clone(),
-            ..RunManifest::new(&run.id, run.tool, (self.begun_us, now_us()?))
+            ..RunManifest::new(&run.id, run.tool, (self.begun_us, now_us()))
         };
         Ok(manifest.write(&workspace_root().join(&run.folder))?)
     }
@@ -176,11 +176,6 @@ fn pool(subnets: &str) -> anyhow::Result<String> {
     let last = address | u32::MAX.checked_shr(bits).unwrap_or_default();
     let (from, to) = (Ipv4Addr::from(last - 55), Ipv4Addr::from(last - 5));
     Ok(format!("{from}-{to}"))
-}
-
-fn now_us() -> anyhow::Result<i64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(i64::try_from(now.as_micros())?)
 }
 
 #[cfg(test)]

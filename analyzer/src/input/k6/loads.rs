@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::{K6Error, LoadResult, read};
 use crate::input::manifest::Run;
+use crate::input::one_line;
 use crate::input::workers::of_each;
 
-/// Kinds under which manifests list k6's output.
-const KINDS: [&str; 5] = [
+/// Kinds under which manifests list k6's output, those that tell most first.
+pub const KINDS: [&str; 5] = [
     "k6-ndjson",
     "k6-csv",
     "k6-console",
@@ -43,15 +44,4 @@ impl Loads {
         answered.map_err(|error| one_line(&error))?;
         Ok(load)
     }
-}
-
-/// An error and its sources in one line.
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line = format!("{line}: {error}");
-        source = error.source();
-    }
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

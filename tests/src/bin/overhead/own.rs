@@ -1,9 +1,8 @@
 //! What the probe says of itself, held against what it costs by the bench: `--own-account`.
 //!
-//! The probe's table `cpu` has its process and, with `--measure-self`, the run time of its eBPF
-//! programs with what the kernel takes to call and to measure them. Both runs of a pair tell what it
-//! costs from outside. The kernel's statistics, which are off otherwise, are in both accounts; what
-//! the programs' use of caches costs everything else is in the second alone.
+//! The probe's table `cpu` has its process and, with `--measure-self`, its eBPF programs with their
+//! calls. Both runs of a pair tell what it costs from outside. What the programs' use of caches costs
+//! everything else is in the second alone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
