@@ -12,7 +12,7 @@ mod restart;
 mod servers;
 mod start;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -71,8 +71,8 @@ impl Scene {
         self.lab.start_probes(&options)
     }
 
-    /// Opens connections for so long while the work is done; returns where they came from.
-    fn load(&self, length: Duration, work: impl FnOnce()) -> HashSet<SocketAddr> {
+    /// Opens connections for so long while the work is done; returns where each came from.
+    fn load(&self, length: Duration, work: impl FnOnce()) -> Vec<SocketAddr> {
         let server = self.lab.start_server(PORT).expect("a server");
         let count = u32::try_from(length.as_secs()).expect("a short time") * RATE_PER_S;
         let load = Connections::short("client", "tcp", server.socket(Family::V4), count);
@@ -80,7 +80,7 @@ impl Scene {
         work();
         let sent = client.finish().expect("the client ends well");
         server.stop().expect("the server ends");
-        let sources: HashSet<SocketAddr> = sent.iter().filter_map(|one| one.source).collect();
+        let sources: Vec<SocketAddr> = sent.iter().filter_map(|one| one.source).collect();
         assert!(sources.len() as u32 > count / 2, "hardly any load");
         sources
     }

@@ -5,6 +5,7 @@
 //! with to without: CPU time for each packet or request, and rate. Nothing else may run meanwhile.
 
 mod bench;
+mod datagrams;
 mod estimate;
 mod http;
 mod iperf3;
@@ -18,6 +19,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use bench::Bench;
+use datagrams::Datagrams;
 use estimate::Ratio;
 use http::Http;
 use iperf3::Iperf3;
@@ -75,6 +77,9 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<()> {
+    if datagrams::play_part()? {
+        return Ok(());
+    }
     let options = Options::parse();
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
@@ -93,7 +98,7 @@ fn main() -> anyhow::Result<()> {
     let requests = http::LOADS.iter().filter(|kind| is_wanted(kind.name));
     let (packets, requests) = (packets.collect::<Vec<_>>(), requests.collect::<Vec<_>>());
     anyhow::ensure!(
-        packets.len() + requests.len() > 0,
+        is_wanted(datagrams::NAME) || packets.len() + requests.len() > 0,
         "no load's name contains what --only asks for"
     );
     // What is missing shall show now, and not when the first loads are through.
@@ -101,6 +106,9 @@ fn main() -> anyhow::Result<()> {
     let k6 = k6.transpose()?;
     let bench = Bench::new(&options)?;
     let mut ratios = Vec::new();
+    if is_wanted(datagrams::NAME) {
+        ratios.extend(bench.measure(&Datagrams::start(&bench)?)?);
+    }
     for kind in packets {
         ratios.extend(bench.measure(&Iperf3::start(kind, &bench)?)?);
     }
