@@ -30,7 +30,7 @@ use probe_abi::{
     http::HttpKey,
     loss::{LossCount, LossKey},
     params::Control,
-    wire::{WireKey, WireRecord, conntrack},
+    wire::{WireKey, WireRecord},
 };
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
@@ -41,7 +41,7 @@ use self::{
 use crate::{
     clock,
     loader::take_map,
-    syscall::{delete_all, lookup_all, take, wait_for_programs},
+    syscall::{delete_all, lookup_all, put_back, take, wait_for_programs},
 };
 
 /// Entries of one generation in a front table.
@@ -58,8 +58,6 @@ pub struct Maps {
     wire: MapData,
     /// Wire flows that the map held when it was last read; none where they were many.
     known_wire: Keys<WireKey>,
-    /// What wire flows sent between the last reading and their deletion.
-    sent_since: Vec<(WireKey, WireRecord)>,
     made: Made,
     made4: MapData,
     made6: MapData,
@@ -90,7 +88,7 @@ pub struct Drained {
     pub losses: Vec<(LossKey, LossCount)>,
     /// HTTP responses.
     pub http: Vec<(HttpKey, u64)>,
-    /// Every wire flow that the map holds now, of whatever age, and what deleted ones had still sent.
+    /// Every wire flow that the map holds now, of whatever age.
     pub wire: Vec<(WireKey, WireRecord)>,
     /// Slots whose flow had no record: a defect if it is ever more than zero.
     pub orphans: u64,
@@ -118,7 +116,6 @@ impl Maps {
             losses: take_map(ebpf, "LOSSES")?,
             wire: take_map(ebpf, "WIRE")?,
             known_wire: Keys::These(Vec::new()),
-            sent_since: Vec::new(),
             made: Made::take(ebpf)?,
             made4: take_map(ebpf, "MADE4")?,
             made6: take_map(ebpf, "MADE6")?,
@@ -247,62 +244,46 @@ impl Maps {
             }
             _ => Keys::Many,
         };
-        let mut found: Vec<(WireKey, WireRecord)> =
+        let found: Vec<(WireKey, WireRecord)> =
             entries(&self.wire, &keys).context("cannot read the wire flows")?;
         self.known_wire = if found.len() <= table::KEPT as usize {
             Keys::These(found.iter().map(|(key, _)| *key).collect())
         } else {
             Keys::Many
         };
-        for (key, before) in self.sent_since.drain(..) {
-            match found.iter_mut().find(|(other, _)| *other == key) {
-                Some((_, record)) => resume(record, &before),
-                None => found.push((key, before)),
-            }
-        }
         Ok(found)
     }
 
-    /// Deletes wire flows that are over. What one has sent since `read` is kept for the next reading.
+    /// Deletes wire flows that are over. One that has spoken since `read` stays; returns those with
+    /// their buffers at that reading.
     pub fn delete_wire(
-        &mut self,
+        &self,
         over: &[WireKey],
         read: &[(WireKey, WireRecord)],
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Vec<(WireKey, u64)>> {
         if over.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let then: HashMap<WireKey, u64> = read
             .iter()
             .map(|(key, record)| (*key, record.buffers))
             .collect();
+        let map = self.wire.fd().as_fd();
+        let mut spoke_again = Vec::new();
         for key in over {
-            let last: Option<WireRecord> =
-                take(self.wire.fd().as_fd(), key).context("cannot delete wire flows")?;
-            let Some(mut last) = last else { continue };
-            let known = then.get(key).copied().unwrap_or_default();
-            last.buffers = last.buffers.saturating_sub(known);
-            if last.buffers > 0 {
-                self.sent_since.push((*key, last));
+            let last: Option<WireRecord> = take(map, key).context("cannot delete wire flows")?;
+            let (Some(last), Some(&buffers)) = (last, then.get(key)) else {
+                continue;
+            };
+            if last.buffers == buffers {
+                continue;
+            }
+            // Unless it has begun anew within these two calls: then that stays.
+            if put_back(map, key, &last).context("cannot keep a wire flow")? {
+                spoke_again.push((*key, buffers));
             }
         }
-        Ok(())
-    }
-}
-
-/// Adds what a flow sent before it was deleted, and made again.
-fn resume(record: &mut WireRecord, before: &WireRecord) {
-    record.buffers += before.buffers;
-    record.tcp_flags |= before.tcp_flags;
-    (record.first_ns, record.first_jiffies) = (before.first_ns, before.first_jiffies);
-    if record.paired_after == 0 {
-        (record.before_src, record.before_src_port) = (before.before_src, before.before_src_port);
-        record.paired_after = before.paired_after;
-    }
-    if record.conntrack == conntrack::ABSENT {
-        (record.ct_src, record.ct_src_port) = (before.ct_src, before.ct_src_port);
-        (record.ct_dst, record.ct_dst_port) = (before.ct_dst, before.ct_dst_port);
-        record.conntrack = before.conntrack;
+        Ok(spoke_again)
     }
 }
 

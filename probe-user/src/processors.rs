@@ -108,15 +108,18 @@ impl Processors {
 
     /// Begins to measure what the probe's programs cost, where that was asked for: until the CPUs are
     /// settled.
-    pub fn measure_self(&mut self) -> Result<(), NoStatistics> {
-        self.own_cost.as_mut().map_or(Ok(()), OwnCost::begin)
+    pub fn measure_self(&mut self, hooks: &Hooks) -> Result<(), NoStatistics> {
+        match &mut self.own_cost {
+            Some(own_cost) => own_cost.begin(hooks),
+            None => Ok(()),
+        }
     }
 
     /// Charges what runs right now: to be called just before the epoch ends. On a busy machine this
     /// process may be held up in between: then once more, so that all CPUs' books end together.
     pub fn settle(&mut self, hooks: &mut Hooks) -> anyhow::Result<()> {
         if let Some(own_cost) = &mut self.own_cost {
-            own_cost.end();
+            own_cost.end(hooks);
         }
         for _ in 0..SETTLE_ATTEMPTS {
             let started = Instant::now();
@@ -158,11 +161,8 @@ impl Processors {
         };
         let root = &self.root;
         let place = |id: u64| place_of(index, root, id);
-        let length = Duration::from_micros((interval.end_us - interval.start_us) as u64);
-        let programs = match &mut self.own_cost {
-            Some(own_cost) => own_cost.costs(hooks, length),
-            None => Vec::new(),
-        };
+        let programs = self.own_cost.as_mut().map(OwnCost::take);
+        let programs = programs.unwrap_or_default();
         let rows = cpu_rows(interval, &terms, &drained, &programs, place);
         let misses = hooks.processor_misses();
         let new_misses = misses.saturating_sub(self.misses);

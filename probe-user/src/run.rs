@@ -158,7 +158,7 @@ fn wait_for_the_end(
         if signal.is_some() {
             return Ok(signal);
         }
-        sampler.measure_self()?;
+        sampler.measure_self();
     }
     wait(signals, left(until))
 }

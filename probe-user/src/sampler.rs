@@ -181,10 +181,11 @@ impl Sampler {
 
     /// Begins to measure what the probe's own programs cost, where that was asked for: to be called
     /// [`part`](crate::processors::own_cost::part) of an interval before its end.
-    pub fn measure_self(&mut self) -> anyhow::Result<()> {
-        match &mut self.processors {
-            Some(processors) => Ok(processors.measure_self()?),
-            None => Ok(()),
+    pub fn measure_self(&mut self) {
+        if let Some(processors) = &mut self.processors
+            && let Err(error) = processors.measure_self(&self.hooks)
+        {
+            warn!(reason = %error.0, "the probe's own programs are not measured in this interval");
         }
     }
 
@@ -223,7 +224,8 @@ impl Sampler {
         let wire = self
             .wire_log
             .advance(&interval, now_ns, &drained, &doubtful);
-        self.maps.delete_wire(&wire.over, &drained.wire)?;
+        let spoke_again = self.maps.delete_wire(&wire.over, &drained.wire)?;
+        self.wire_log.stay(&spoke_again, now_ns);
         let cgroups = &mut self.cgroups;
         let flows = flow_rows(&interval, &drained, |id| owner(cgroups, id));
         let http = http_rows(&interval, &drained.http, |id| owner(cgroups, id));

@@ -13,6 +13,8 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+/// Flag of an update: only where there is no such key.
+const BPF_NOEXIST: u64 = 1;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const BPF_PROG_QUERY: libc::c_long = 16;
@@ -165,6 +167,7 @@ where
                 map,
                 key.as_bytes().as_ptr() as u64,
                 &raw mut value as u64,
+                0,
             )
         };
         match result {
@@ -185,9 +188,25 @@ where
     let mut value = V::new_zeroed();
     let (key, at) = (key.as_bytes().as_ptr() as u64, &raw mut value as u64);
     // SAFETY: key and value are as long as the map's, and the value accepts any bytes.
-    match unsafe { element(BPF_MAP_LOOKUP_AND_DELETE_ELEM, map, key, at) } {
+    match unsafe { element(BPF_MAP_LOOKUP_AND_DELETE_ELEM, map, key, at, 0) } {
         Ok(()) => Ok(Some(value)),
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts an entry into a hash that has none of its key. False where it has.
+pub fn put_back<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<bool>
+where
+    K: IntoBytes + Immutable,
+    V: IntoBytes + Immutable,
+{
+    let key = key.as_bytes().as_ptr() as u64;
+    let value = value.as_bytes().as_ptr() as u64;
+    // SAFETY: key and value are as long as the map's.
+    match unsafe { element(BPF_MAP_UPDATE_ELEM, map, key, value, BPF_NOEXIST) } {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -202,6 +221,7 @@ pub fn set_descriptor(map: BorrowedFd<'_>, index: u32, value: BorrowedFd<'_>) ->
             map,
             &raw const index as u64,
             &raw const number as u64,
+            0,
         )
     }
 }
@@ -216,6 +236,7 @@ unsafe fn element(
     map: BorrowedFd<'_>,
     key: u64,
     value: u64,
+    flags: u64,
 ) -> io::Result<()> {
     #[repr(C)]
     #[derive(IntoBytes, Immutable)]
@@ -231,7 +252,7 @@ unsafe fn element(
         padding: 0,
         key,
         value,
-        flags: 0,
+        flags,
     };
     // SAFETY: the caller vouches for key and value.
     let result = unsafe {

@@ -50,7 +50,12 @@ fn the_parts_and_idle_are_the_machines_time() {
             "{part}: {run:#}"
         );
     }
-    assert!(number(&run["probe_programs"]["cpu_ns"]) > 0.0, "{run:#}");
+    let charged = number(&run["charged"]["cpu_ns"]);
+    let programs = number(&run["probe_programs"]["cpu_ns"]);
+    assert!(
+        (0.001..0.5).contains(&(programs / charged)),
+        "the probe's programs took {programs} ns of {charged}"
+    );
 }
 
 #[test]

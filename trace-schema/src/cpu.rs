@@ -30,7 +30,8 @@ pub enum CpuScope {
     Program,
 }
 
-/// Name of the row that holds what measuring the probe's programs cost.
+/// Name of the row that holds what the kernel's statistics cost the probe's own runs, in the part of the
+/// interval that was measured.
 pub const MEASURING: &str = "[measuring]";
 
 /// What `cycles` counts.
@@ -68,12 +69,13 @@ pub struct CpuRow {
     pub pod_uid: Option<String>,
     /// Container, where the path names one.
     pub container_id: Option<String>,
-    /// The task's command as the kernel keeps it, 15 bytes at most; the program's name or [`MEASURING`] (scope
-    /// `program`).
+    /// The task's command as the kernel keeps it, 15 bytes at most; the program's name or
+    /// [`MEASURING`] (scope `program`).
     pub command: Option<String>,
     /// `net_rx` or `net_tx` (scope `softirq`).
     pub vector: Option<String>,
-    /// How often it was charged: switches away, softirq runs, program runs.
+    /// How often it was charged: switches away, softirq runs, program runs (extrapolated, but for
+    /// [`MEASURING`]).
     pub events: i64,
     /// CPU time, nanoseconds.
     pub cpu_ns: i64,

@@ -12,6 +12,7 @@
 -- dataset. The column schema_version stands for the metadata of a probe's files: by which version
 -- these rows are to be read. Run it while no probe merges files, with {engine} or later.
 {settings}
+
 CREATE OR REPLACE {temporary} edges AS
 SELECT edge_us FROM (VALUES {edges}) AS run (edge_us);
 

@@ -113,6 +113,17 @@ impl WireLog {
         });
         result
     }
+
+    /// Flows that were to be deleted at `now_ns` and had spoken since they were read, with their
+    /// buffers at that reading.
+    pub fn stay(&mut self, flows: &[(WireKey, u64)], now_ns: u64) {
+        let seen = |buffers| Seen {
+            buffers,
+            active_ns: now_ns,
+        };
+        let flows = flows.iter().map(|&(key, buffers)| (key, seen(buffers)));
+        self.known.extend(flows);
+    }
 }
 
 /// Whether the flow sent anything in the epoch that ended. Its first packet of an epoch is always

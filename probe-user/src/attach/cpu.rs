@@ -30,7 +30,7 @@ const MEASUREMENTS: usize = 10;
 #[error(
     "--measure-self: the kernel keeps its statistics of eBPF programs from this process: add CAP_SYS_ADMIN, or leave the flag out"
 )]
-pub struct NoStatistics(#[source] aya::sys::SyscallError);
+pub struct NoStatistics(#[source] pub aya::sys::SyscallError);
 
 /// What one of the probe's programs cost since it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]

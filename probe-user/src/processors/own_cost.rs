@@ -4,7 +4,8 @@
 //! the programs do: left on, they would measure themselves. So they are on in the last twentieth of
 //! an interval ([`part`]), and what the programs cost is extrapolated to all of it, less the clock
 //! readings that the kernel's run times hold and with the call, which they do not: a program that
-//! does nothing tells both at the start.
+//! does nothing tells both at the start. Work that comes and goes in step with the intervals is
+//! counted too much or too little.
 
 use std::{
     collections::HashMap,
@@ -25,8 +26,8 @@ use crate::{
 
 /// How much of an interval is measured.
 const PART: u32 = 20;
-/// Where this process was held up and less was measured, too little is known of the interval.
-const LEAST_PART: u32 = 100;
+/// Of less than this too little is learnt.
+const LEAST: Duration = Duration::from_millis(1);
 
 /// The end of an interval in which statistics are to be on.
 pub fn part(interval: Duration) -> Duration {
@@ -36,9 +37,18 @@ pub fn part(interval: Duration) -> Duration {
 /// The measurement, from interval to interval.
 pub struct OwnCost {
     nothing: Nothing,
-    known: HashMap<String, RunTime>,
-    running: Option<(OwnedFd, Instant)>,
-    measured: Option<Duration>,
+    window: Option<Window>,
+    /// Until when costs are known.
+    known_until: Instant,
+    costs: Vec<ProgramCost>,
+}
+
+/// A part of an interval that is being measured.
+struct Window {
+    statistics: OwnedFd,
+    /// Others may have statistics on as well: what ran before is not of this window.
+    before: HashMap<String, RunTime>,
+    since: Instant,
 }
 
 /// What a run of a program that does nothing takes, in nanoseconds.
@@ -71,42 +81,46 @@ impl OwnCost {
                 measured,
                 run_time,
             },
-            known: by_name(hooks.run_times()),
-            running: None,
-            measured: None,
+            window: None,
+            known_until: Instant::now(),
+            costs: Vec::new(),
         })
     }
 
     /// Turns statistics on.
-    pub fn begin(&mut self) -> Result<(), NoStatistics> {
-        self.running = Some((measure_run_times()?, Instant::now()));
+    pub fn begin(&mut self, hooks: &Hooks) -> Result<(), NoStatistics> {
+        self.window = Some(Window {
+            statistics: measure_run_times()?,
+            before: by_name(hooks.run_times()),
+            since: Instant::now(),
+        });
         Ok(())
     }
 
     /// Turns them off.
-    pub fn end(&mut self) {
-        if let Some((statistics, since)) = self.running.take() {
-            self.measured = Some(since.elapsed());
-            drop(statistics);
+    pub fn end(&mut self, hooks: &Hooks) {
+        let Some(window) = self.window.take() else {
+            return;
+        };
+        let now = Instant::now();
+        let runs: Vec<RunTime> = hooks
+            .run_times()
+            .iter()
+            .map(|run| since(run, window.before.get(&run.program)))
+            .filter(|run| run.runs > 0)
+            .collect();
+        drop(window.statistics);
+        let (whole, measured) = (now - self.known_until, now - window.since);
+        if let Some(costs) = costs(&runs, &self.nothing, whole, measured) {
+            self.costs = costs;
+            self.known_until = now;
         }
     }
 
-    /// What programs cost in an interval of this length; nothing where too little of it was measured.
-    pub fn costs(&mut self, hooks: &Hooks, interval: Duration) -> Vec<ProgramCost> {
-        let Some(measured) = self.measured.take() else {
-            return Vec::new();
-        };
-        let now = by_name(hooks.run_times());
-        let runs: Vec<RunTime> = now
-            .values()
-            .map(|run| since(run, self.known.get(&run.program)))
-            .filter(|run| run.runs > 0)
-            .collect();
-        self.known = now;
-        if measured < interval / LEAST_PART {
-            return Vec::new();
-        }
-        costs(&runs, &self.nothing, interval, measured)
+    /// What programs cost since the last measurement, where one has ended: what was not measured in an
+    /// interval is in the next one's costs.
+    pub fn take(&mut self) -> Vec<ProgramCost> {
+        std::mem::take(&mut self.costs)
     }
 }
 
@@ -125,14 +139,17 @@ fn since(now: &RunTime, then: Option<&RunTime>) -> RunTime {
     }
 }
 
-/// What programs that ran so in the measured part cost in the whole interval, and the measuring.
+/// What programs that ran so in the measured part cost in the whole, and the measuring.
 fn costs(
     runs: &[RunTime],
     nothing: &Nothing,
-    interval: Duration,
+    whole: Duration,
     measured: Duration,
-) -> Vec<ProgramCost> {
-    let parts = interval.as_secs_f64() / measured.as_secs_f64();
+) -> Option<Vec<ProgramCost>> {
+    if measured < LEAST {
+        return None;
+    }
+    let parts = whole.as_secs_f64() / measured.as_secs_f64();
     let mut costs: Vec<ProgramCost> = runs
         .iter()
         .map(|run| {
@@ -152,7 +169,7 @@ fn costs(
         ns: ns.round() as u64,
         runs,
     });
-    costs
+    Some(costs)
 }
 
 #[cfg(test)]
@@ -188,7 +205,10 @@ mod tests {
         let found = costs(&[run("wire", 12_700, 100)], &NOTHING, second, part);
         assert_eq!(
             found,
-            [cost("wire", 204_000, 2_000), cost(MEASURING, 6_000, 100)]
+            Some(vec![
+                cost("wire", 204_000, 2_000),
+                cost(MEASURING, 6_000, 100)
+            ])
         );
     }
 
@@ -196,7 +216,19 @@ mod tests {
     fn what_is_cheaper_than_nothing_costs_nothing() {
         let second = Duration::from_secs(1);
         let found = costs(&[run("wire", 100, 10)], &NOTHING, second, second);
-        assert_eq!(found, [cost("wire", 0, 10), cost(MEASURING, 600, 10)]);
+        assert_eq!(
+            found,
+            Some(vec![cost("wire", 0, 10), cost(MEASURING, 600, 10)])
+        );
+    }
+
+    #[test]
+    fn of_a_window_too_short_nothing_is_concluded() {
+        let second = Duration::from_secs(1);
+        for measured in [Duration::ZERO, Duration::from_micros(999)] {
+            let found = costs(&[run("wire", 12_700, 100)], &NOTHING, second, measured);
+            assert_eq!(found, None);
+        }
     }
 
     #[test]

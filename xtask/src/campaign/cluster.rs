@@ -91,11 +91,13 @@ impl Cluster {
     }
 
     fn iperf3(&self, udp: bool) -> Vec<String> {
-        let mut arguments = self.campaign.iperf3_arguments();
+        let mut arguments = Vec::new();
         if udp {
             let rate = format!("{}M", self.campaign.iperf3.udp_mbit);
             arguments.extend(["--udp".to_owned(), "--bitrate".to_owned(), rate]);
         }
+        // The plan's own come last, where they have the last word.
+        arguments.extend(self.campaign.iperf3_arguments());
         arguments
     }
 

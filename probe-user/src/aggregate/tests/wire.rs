@@ -216,6 +216,19 @@ fn what_a_connection_sends_before_the_map_is_read_is_of_the_next_interval() {
 }
 
 #[test]
+fn a_flow_that_speaks_before_its_deletion_goes_on() {
+    let mut log = WireLog::default();
+    read(&mut log, 0, &[(key(), record(5, 125))]);
+    let rows = read(&mut log, 15, &[(key(), record(5, 125))]);
+    assert_eq!(rows.over, [key()]);
+    log.stay(&[(key(), 5)], START_NS + 15 * SECOND);
+    let rows = read(&mut log, 16, &[(key(), record_of(16, 7, 900))]);
+    assert_eq!((rows.rows[0].buffers, rows.buffers[&2]), (2, 2));
+    let rows = read(&mut log, 17, &[(key(), record_of(16, 7, 900))]);
+    assert_eq!((rows.rows.len(), rows.buffers[&2]), (0, 0));
+}
+
+#[test]
 fn a_port_that_is_used_anew_shows_the_new_connection() {
     let mut log = WireLog::default();
     read(&mut log, 0, &[(key(), record(5, 125))]);

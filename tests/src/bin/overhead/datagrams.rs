@@ -3,6 +3,7 @@
 //! Whether a receiver is woken for each datagram or for ten at once moves CPU time a packet by more
 //! than a probe costs. Here nobody is woken, and what is left of the scatter is the machine's.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -19,6 +20,8 @@ pub const NAME: &str = "datagrams to nobody";
 /// First argument of this program where it is the sender, and where it holds the socket.
 const SEND: &str = "send-datagrams";
 const HOLD: &str = "hold-socket";
+/// What the holder says when it has the socket.
+const HELD: &str = "held";
 const PORT: u16 = 9;
 const PAYLOAD: [u8; 64] = [0; 64];
 /// Datagrams, and how often so many.
@@ -37,11 +40,15 @@ impl Datagrams {
     pub fn start(bench: &Bench<'_>) -> anyhow::Result<Self> {
         let mut holder = inside(&bench.far(), std::env::current_exe()?);
         in_cgroup(&mut holder, bench.others());
-        let holder = holder.arg(HOLD).spawn()?;
-        thread::sleep(Duration::from_millis(300));
-        Ok(Self {
-            _socket: Running(holder),
-        })
+        let mut holder = holder.arg(HOLD).stdout(Stdio::piped()).spawn()?;
+        let said = holder.stdout.take();
+        let socket = Running(holder);
+        let mut line = String::new();
+        if let Some(said) = said {
+            BufReader::new(said).read_line(&mut line)?;
+        }
+        anyhow::ensure!(line.trim() == HELD, "the socket's holder said {line:?}");
+        Ok(Self { _socket: socket })
     }
 
     fn sender(bench: &Bench<'_>) -> anyhow::Result<Command> {
@@ -92,6 +99,7 @@ pub fn play_part() -> anyhow::Result<bool> {
         }
         Some(HOLD) => {
             let _socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
+            println!("{HELD}");
             loop {
                 thread::park();
             }
