@@ -121,12 +121,12 @@ pub struct CpuPlace {
     pub reserved: u32,
 }
 
-/// What the settling program returns.
+/// What the settling program returns; 0 is what a test run tells of a program that did not run.
 pub mod settled {
     /// Everything up to now is charged.
-    pub const DONE: u32 = 0;
+    pub const DONE: u32 = 1;
     /// A softirq's program was writing: try again.
-    pub const BUSY: u32 = 1;
+    pub const BUSY: u32 = 2;
 }
 
 /// Depths at which a cgroup root is looked for.

@@ -15,7 +15,7 @@ mod online;
 pub mod own_cost;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -30,7 +30,10 @@ use crate::{
         Interval,
         cpu::{CgroupPlace, Terms, cpu_ledger_row, cpu_rows},
     },
-    attach::{Hooks, cpu::NoStatistics},
+    attach::{
+        Hooks,
+        cpu::{NoStatistics, Settled},
+    },
     cgroups::{
         self,
         index::{Index, cgroup_id},
@@ -56,6 +59,7 @@ pub struct Processors {
     own_cost: Option<OwnCost>,
     misses: u64,
     online: BTreeSet<u32>,
+    lacks_counters: bool,
 }
 
 /// What the vantage gives for an interval.
@@ -86,6 +90,7 @@ impl Processors {
             own_cost: None,
             misses: 0,
             online: BTreeSet::new(),
+            lacks_counters: false,
         })
     }
 
@@ -121,16 +126,37 @@ impl Processors {
         if let Some(own_cost) = &mut self.own_cost {
             own_cost.end(hooks);
         }
+        let mut missed = BTreeMap::new();
         for _ in 0..SETTLE_ATTEMPTS {
             let started = Instant::now();
+            let mut off = BTreeSet::new();
+            missed.clear();
             for &cpu in &self.online {
-                if !hooks.settle(cpu)? {
-                    info!(cpu, "CPU is off");
+                match hooks.settle(cpu)? {
+                    Settled::Done => {}
+                    Settled::Off => {
+                        off.insert(cpu);
+                    }
+                    Settled::Missed(reason) => {
+                        missed.insert(cpu, reason);
+                    }
                 }
+            }
+            for cpu in off {
+                info!(cpu, "CPU is off");
+                self.online.remove(&cpu);
             }
             if started.elapsed() < SETTLE_WITHIN {
                 break;
             }
+        }
+        for (cpu, reason) in missed {
+            warn!(
+                cpu,
+                reason,
+                "cannot end the CPU's books: its idle time and its softirqs count in the next \
+                 interval"
+            );
         }
         Ok(())
     }
@@ -144,7 +170,7 @@ impl Processors {
         index: &mut Index,
         kernel_wide: bool,
     ) -> anyhow::Result<Charged> {
-        let drained = self.maps.collect(epoch)?;
+        let drained = self.maps.collect(epoch, &self.online)?;
         if drained.totals.unread > 0 {
             warn!(
                 readings = drained.totals.unread,
@@ -152,7 +178,7 @@ impl Processors {
             );
             // A CPU that was off for a moment left its counter dead.
             self.cycles.close();
-            self.online.clear();
+            self.lacks_counters = true;
         }
         let terms = Terms {
             source: self.cycles.source(),
@@ -182,13 +208,14 @@ impl Processors {
     /// Opens counters on CPUs that came online, so that they are there before the next interval.
     fn follow_cpus(&mut self) -> anyhow::Result<()> {
         let online = online::cpus()?;
-        if online == self.online {
+        if online == self.online && !self.lacks_counters {
             return Ok(());
         }
         self.cycles.follow(&online)?;
         for (cpu, counter) in self.cycles.counters() {
             self.maps.set_counter(cpu, counter)?;
         }
+        self.lacks_counters = false;
         self.online = online;
         Ok(())
     }

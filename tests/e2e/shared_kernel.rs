@@ -61,6 +61,33 @@ fn without_processor_time_one_probe_alone_samples_the_kernel() {
     played.check_profile();
 }
 
+/// A container sees its own part of the hierarchy as the whole: the probe cannot read from a path how
+/// deep its node's root is, and asks the kernel.
+#[test]
+fn nodes_in_cgroup_namespaces_know_their_own_tasks() {
+    let launcher = ["sh", "-c", IN_CGROUP_NAMESPACE, "sh"].map(str::to_owned);
+    let mount = lab::cgroup2_mount().expect("a mount of cgroup v2");
+    let mount = mount.display().to_string();
+    let played = Played::play_as(launcher.into_iter().chain([mount]).collect(), &[]);
+    played.check_processor_time();
+}
+
+/// Starts a probe with a view of the hierarchy that begins at its node's root, which it is below, as
+/// in a pod on kind; on the gateway one that begins above, with the probe beside the node's root.
+const IN_CGROUP_NAMESPACE: &str = r#"
+set -e
+own=$1$(sed -n s/^0:://p /proc/self/cgroup)
+shift
+top=${own%/*/*}
+case $top in */gateway) top=${top%/*}; own=$top;; esac
+echo $$ > "$top/cgroup.procs"
+export top own
+exec unshare --cgroup --mount sh -ec '
+    mount -t cgroup2 none "$top"
+    echo $$ > "$own/cgroup.procs"
+    exec "$@"' sh "$@"
+"#;
+
 /// What two probes wrote of one load, and what the kernel says of it.
 struct Played {
     folder: tempfile::TempDir,
@@ -72,6 +99,10 @@ struct Played {
 
 impl Played {
     fn play(arguments: &[&str]) -> Self {
+        Self::play_as(Vec::new(), arguments)
+    }
+
+    fn play_as(launcher: Vec<String>, arguments: &[&str]) -> Self {
         e2e::require_root();
         let folder = tempfile::tempdir().expect("a temporary directory");
         let mut lab = Lab::up(Config::new(Datapath::Netfilter)).expect("a lab");
@@ -79,6 +110,7 @@ impl Played {
         let before_start = Witness::of(&lab);
         let mut options = ProbeOptions::new(dataset::binary("weighbridge-probe"), folder.path());
         options.nodes = NODES.map(str::to_owned).to_vec();
+        options.launcher = launcher;
         options.arguments = arguments.iter().map(|&text| text.to_owned()).collect();
         let probes: Probes = lab.start_probes(&options).expect("two probes");
         let after_start = Witness::of(&lab);

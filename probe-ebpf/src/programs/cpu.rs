@@ -11,6 +11,8 @@
 //! its system call. In an interrupt it may find a softirq's program half done, which says so; in the
 //! system call it may itself be interrupted, so it takes each word in one instruction.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{BPF_F_CURRENT_CPU, BPF_NOEXIST},
@@ -18,8 +20,8 @@ use aya_ebpf::{
         bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_ns,
         generated::{bpf_get_current_task_btf, bpf_perf_event_read},
     },
-    macros::{btf_tracepoint, classifier, raw_tracepoint},
-    programs::{BtfTracePointContext, RawTracePointContext, TcContext},
+    macros::{btf_tracepoint, classifier},
+    programs::{BtfTracePointContext, TcContext},
 };
 use probe_abi::cpu::{
     CGROUP_LEVELS, CPU_FRONT_SLOTS, CpuCharge, CpuKey, CpuSlot, CpuState, settled, vector,
@@ -114,17 +116,19 @@ pub fn softirq_exit(ctx: BtfTracePointContext) -> i32 {
 }
 
 /// Charges what runs on this CPU right now, and keeps the totals for user space to read. It is
-/// loaded, never attached, and run on each CPU by `BPF_PROG_TEST_RUN`.
-#[raw_tracepoint(tracepoint = "sched_switch")]
-pub fn cpu_settle(_ctx: RawTracePointContext) -> i32 {
+/// loaded, never attached, and run on each CPU by `BPF_PROG_TEST_RUN`, which gives what it returns:
+/// aya's attribute for raw tracepoints, which are not asked for a result, would return 0 instead.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp/sched_switch")]
+pub fn cpu_settle(_ctx: *mut c_void) -> u32 {
     let Some(state) = CPU.get_ptr_mut(0) else {
-        return settled::DONE as i32;
+        return 0;
     };
     // SAFETY: the state is this CPU's; who may interrupt this ends before it goes on, and each
     // exchange is one instruction.
     unsafe {
         if core::ptr::read_volatile(&raw const (*state).busy) != 0 {
-            return settled::BUSY as i32;
+            return settled::BUSY;
         }
         let pending_ns = atomic::swap(&raw mut (*state).pending_ns, 0);
         let pending_cycles = atomic::swap(&raw mut (*state).pending_cycles, 0);
@@ -158,7 +162,7 @@ pub fn cpu_settle(_ctx: RawTracePointContext) -> i32 {
         (*state).settled = (*state).totals;
         (*state).settled_ns = now_ns;
     }
-    settled::DONE as i32
+    settled::DONE
 }
 
 /// Does nothing: test runs of it tell what the kernel takes to call a program and to measure it.
@@ -169,16 +173,17 @@ pub fn cpu_nothing(_ctx: TcContext) -> i32 {
 
 /// At which depth of the hierarchy the node's cgroup root is among the caller's ancestors, plus
 /// one; 0 where it is not. Run by `BPF_PROG_TEST_RUN`, as above.
-#[raw_tracepoint(tracepoint = "sched_switch")]
-pub fn cpu_level(_ctx: RawTracePointContext) -> i32 {
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp/sched_switch")]
+pub fn cpu_level(_ctx: *mut c_void) -> u32 {
     let Some(place) = CPU_PLACE.get_ptr(0) else {
         return 0;
     };
     let mut level = 0;
-    while level < CGROUP_LEVELS as i32 {
+    while level < CGROUP_LEVELS {
         // SAFETY: the element always exists, and the helper takes any number.
         unsafe {
-            if bpf_get_current_ancestor_cgroup_id(level) == (*place).root {
+            if bpf_get_current_ancestor_cgroup_id(level as i32) == (*place).root {
                 return level + 1;
             }
         }

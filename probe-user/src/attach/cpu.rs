@@ -43,6 +43,17 @@ pub struct RunTime {
     pub runs: u64,
 }
 
+/// How settling a CPU ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Everything up to now is charged.
+    Done,
+    /// The CPU is not online.
+    Off,
+    /// It is, and its books stay open, for this reason.
+    Missed(&'static str),
+}
+
 impl Hooks {
     /// Attaches the programs that charge processor time. Nothing is charged on a CPU before it is
     /// settled for the first time.
@@ -57,28 +68,32 @@ impl Hooks {
         Ok(())
     }
 
-    /// Charges what runs on a CPU right now. False where the CPU is not online.
-    pub fn settle(&mut self, cpu: u32) -> anyhow::Result<bool> {
+    /// Charges what runs on a CPU right now.
+    pub fn settle(&mut self, cpu: u32) -> anyhow::Result<Settled> {
         let settle = program::<RawTracePoint>(&mut self.ebpf, "cpu_settle")?;
+        let mut returned = 0;
         for _ in 0..ATTEMPTS {
             let options = RawTracePointRunOptions {
                 cpu: Some(cpu),
                 ..RawTracePointRunOptions::new()
             };
             match settle.test_run(options) {
-                Ok(result) if result.return_value == settled::DONE => return Ok(true),
-                Ok(_) => {}
+                Ok(result) if result.return_value == settled::DONE => return Ok(Settled::Done),
+                Ok(result) => returned = result.return_value,
                 Err(ProgramError::SyscallError(error))
                     if error.io_error.raw_os_error() == Some(libc::ENXIO) =>
                 {
-                    return Ok(false);
+                    return Ok(Settled::Off);
                 }
                 Err(error) => {
                     return Err(error).with_context(|| format!("cannot settle CPU {cpu}"));
                 }
             }
         }
-        anyhow::bail!("cannot settle CPU {cpu}: a softirq is in the way each time")
+        Ok(match returned {
+            settled::BUSY => Settled::Missed("a softirq was in the way each time"),
+            _ => Settled::Missed("the kernel did not run the program"),
+        })
     }
 
     /// Depth of the cgroup root that the maps were told among this thread's ancestors.

@@ -4,7 +4,7 @@
 //! CPU kept of them when it was settled is taken as a difference from the time before.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     os::fd::{AsFd, BorrowedFd},
 };
 
@@ -31,9 +31,16 @@ pub struct CpuMaps {
     accounts: MapData,
     place: Array<MapData, CpuPlace>,
     counters: MapData,
-    known: Vec<Known>,
-    boundary_ns: u64,
+    books: Books,
     capacity: u32,
+}
+
+/// What each CPU's totals were when it was last settled.
+#[derive(Clone, Debug, Default)]
+struct Books {
+    cpus: Vec<Known>,
+    /// When the last interval ended.
+    boundary_ns: u64,
 }
 
 /// What was read of a CPU the last time.
@@ -41,8 +48,7 @@ pub struct CpuMaps {
 struct Known {
     totals: CpuTotals,
     settled_ns: u64,
-    /// It was off.
-    was_absent: bool,
+    was_off: bool,
 }
 
 /// What an interval was charged.
@@ -75,8 +81,10 @@ impl CpuMaps {
             accounts,
             place: Array::try_from(Map::Array(take_map(ebpf, "CPU_PLACE")?))?,
             counters: take_map(ebpf, "CYCLES")?,
-            known: vec![Known::default(); cpus],
-            boundary_ns: 0,
+            books: Books {
+                cpus: vec![Known::default(); cpus],
+                boundary_ns: 0,
+            },
             capacity,
         })
     }
@@ -99,8 +107,10 @@ impl CpuMaps {
             .with_context(|| format!("cannot hand over the cycle counter of CPU {cpu}"))
     }
 
-    /// Reads a closed epoch. Every CPU that is online must have been settled just before it ended.
-    pub fn collect(&mut self, epoch: u32) -> anyhow::Result<CpuDrained> {
+    /// Reads a closed epoch, before whose end the CPUs that are `online` were settled. What has no
+    /// account on one that could not be settled counts in the interval in which it next is.
+    pub fn collect(&mut self, epoch: u32, online: &BTreeSet<u32>) -> anyhow::Result<CpuDrained> {
+        let cpus = self.books.cpus.len();
         let mut drained = CpuDrained {
             capacity: self.capacity,
             ..CpuDrained::default()
@@ -116,7 +126,7 @@ impl CpuMaps {
         let first = (epoch % CPU_FRONT_SIDES) * CPU_FRONT_SLOTS;
         let (_, slots) = lookup_all::<u32, CpuSlot>(
             self.front.fd().as_fd(),
-            self.known.len(),
+            cpus,
             first.checked_sub(1),
             CPU_FRONT_SLOTS as usize,
         )
@@ -125,35 +135,39 @@ impl CpuMaps {
         for slot in slots.iter().filter(of_epoch) {
             drained.charge(&slot.key, slot.charge);
         }
-        let (_, states) =
-            lookup_all::<u32, CpuState>(self.state.fd().as_fd(), self.known.len(), None, 1)
-                .context("cannot read the CPUs' totals")?;
-        self.add_totals(&states, &mut drained.totals);
+        let (_, states) = lookup_all::<u32, CpuState>(self.state.fd().as_fd(), cpus, None, 1)
+            .context("cannot read the CPUs' totals")?;
+        drained.totals = self.books.advance(&states, online);
         Ok(drained)
     }
+}
 
-    fn add_totals(&mut self, states: &[CpuState], totals: &mut CpuTotals) {
+impl Books {
+    /// What the totals grew by.
+    fn advance(&mut self, states: &[CpuState], online: &BTreeSet<u32>) -> CpuTotals {
+        let mut totals = CpuTotals::default();
         let mut boundary_ns = self.boundary_ns;
-        for (known, state) in self.known.iter_mut().zip(states) {
+        for ((cpu, known), state) in (0..).zip(&mut self.cpus).zip(states) {
             if state.settled_ns == known.settled_ns {
-                known.was_absent = true;
+                known.was_off |= !online.contains(&cpu);
                 continue;
             }
             let mut news = since(&state.settled, &known.totals);
             // A CPU that comes back finds the time that it was off as idle time of its own.
-            if known.was_absent && known.settled_ns != 0 {
+            if known.was_off && known.settled_ns != 0 {
                 let away_ns = self.boundary_ns.saturating_sub(known.settled_ns);
                 news.idle.ns = news.idle.ns.saturating_sub(away_ns);
             }
-            *totals = sum(totals, &news);
+            totals = sum(&totals, &news);
             boundary_ns = boundary_ns.max(state.settled_ns);
             *known = Known {
                 totals: state.settled,
                 settled_ns: state.settled_ns,
-                was_absent: false,
+                was_off: false,
             };
         }
         self.boundary_ns = boundary_ns;
+        totals
     }
 }
 
@@ -216,6 +230,53 @@ fn add(one: &CpuCharge, other: &CpuCharge) -> CpuCharge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// A CPU that did nothing, settled at this second.
+    fn idle_until(second: u64) -> CpuState {
+        let mut settled = CpuTotals::default();
+        settled.idle.ns = second * SECOND;
+        CpuState {
+            settled,
+            settled_ns: second * SECOND,
+            ..CpuState::default()
+        }
+    }
+
+    fn idle_seconds(books: &mut Books, settled: [u64; 2], online: &[u32]) -> f64 {
+        let online = online.iter().copied().collect();
+        let totals = books.advance(&settled.map(idle_until), &online);
+        totals.idle.ns as f64 / SECOND as f64
+    }
+
+    fn two_cpus() -> Books {
+        let mut books = Books {
+            cpus: vec![Known::default(); 2],
+            boundary_ns: 0,
+        };
+        assert_eq!(idle_seconds(&mut books, [1, 1], &[0, 1]), 2.0);
+        books
+    }
+
+    #[test]
+    fn the_time_of_a_cpu_that_was_not_settled_counts_in_the_next_interval() {
+        let mut books = two_cpus();
+        assert_eq!(idle_seconds(&mut books, [2, 1], &[0, 1]), 1.0);
+        assert_eq!(idle_seconds(&mut books, [3, 1], &[0, 1]), 1.0);
+        assert_eq!(idle_seconds(&mut books, [4, 4], &[0, 1]), 4.0);
+    }
+
+    #[test]
+    fn the_time_that_a_cpu_was_off_is_no_idle_time() {
+        let mut books = two_cpus();
+        assert_eq!(idle_seconds(&mut books, [2, 1], &[0]), 1.0);
+        assert_eq!(idle_seconds(&mut books, [3, 1], &[0]), 1.0);
+        // It is online, and was not yet settled.
+        assert_eq!(idle_seconds(&mut books, [4, 1], &[0, 1]), 1.0);
+        assert_eq!(idle_seconds(&mut books, [5, 5], &[0, 1]), 2.0);
+        assert_eq!(idle_seconds(&mut books, [6, 6], &[0, 1]), 2.0);
+    }
 
     #[test]
     fn what_stands_behind_a_commands_end_means_nothing() {

@@ -1,7 +1,7 @@
 //! Processor time held against the kernel's own accounts: `cpu.stat` of cgroups and the clock.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::process::CommandExt,
     path::Path,
@@ -11,17 +11,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::maps::{PerCpuArray, PerCpuValues};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
 };
+use probe_abi::cpu::CpuState;
 use probe_user::{
-    attach::{Hooks, TcPath},
+    attach::{Hooks, TcPath, cpu::Settled},
     cgroups::index::cgroup_id,
     cli::Cycles,
     clock,
     config::Config,
-    drain::{Maps, cpu::CpuMaps},
+    drain::{
+        Maps,
+        cpu::{CpuDrained, CpuMaps},
+    },
     loader::{NOTHING, Parameters, ProcessorParameters, load_common},
     sampler::{Sample, Sampler},
 };
@@ -38,6 +43,8 @@ use crate::{
 
 /// How far sums may be from the clock.
 const CONSERVED: f64 = 0.005;
+/// More than any machine has.
+const NO_CPU: u32 = 1 << 20;
 /// How far charges may be from `cpu.stat`.
 const AGREED: f64 = 0.02;
 
@@ -252,43 +259,124 @@ fn the_probes_own_programs_are_measured() {
 #[test]
 fn what_a_full_map_turns_away_is_counted_and_its_time_kept() {
     in_namespace(|| {
-        let parameters = Parameters {
-            processors: Some(ProcessorParameters {
-                counters: false,
-                max_accounts: 4,
-            }),
-            ..place::parameters()
-        };
-        let mut ebpf = load_common(&parameters).expect("the object loads");
-        let mut maps = Maps::take(&mut ebpf).expect("the maps");
-        let mut accounts = CpuMaps::take(&mut ebpf).expect("the accounts");
-        let mut hooks = Hooks::new(ebpf, TcPath::of_kernel());
-        let cpus = std::thread::available_parallelism().expect("CPUs").get();
-        let settle = |hooks: &mut Hooks| {
-            for cpu in 0..cpus {
-                assert!(hooks.settle(cpu as u32).expect("a settled CPU"));
-            }
-            clock::monotonic_ns().expect("the time")
-        };
+        let (mut hooks, mut maps, mut accounts) = charging(4);
         hooks.attach_processors(true).expect("the programs");
-        let start_ns = settle(&mut hooks);
+        let start_ns = settle(&mut hooks, &online());
         // More commands than the CPUs have at hand.
         for number in 0..1000 {
             let thread = std::thread::Builder::new().name(format!("wb-{number}"));
             let sleeper = thread.spawn(|| sleep(Duration::from_micros(100)));
             sleeper.expect("a thread").join().expect("its end");
         }
-        let clock_ns = (settle(&mut hooks) - start_ns) * cpus as u64;
+        let clock_ns = (settle(&mut hooks, &online()) - start_ns) * online().len() as u64;
         maps.flip().expect("a flip");
-        let drained = accounts.collect(0).expect("the accounts of the epoch");
+        let drained = accounts
+            .collect(0, &online())
+            .expect("the accounts of the epoch");
         let totals = drained.totals;
         assert!(totals.overflow.events > 100, "{totals:?}");
         assert_eq!((drained.entries, drained.capacity), (4, 4));
-        let without = [totals.net_rx, totals.net_tx, totals.idle, totals.overflow];
-        let charges = drained.accounts.values().chain(&without);
-        let sum: u64 = charges.map(|charge| charge.ns).sum();
-        assert_near("charged", sum as f64, clock_ns as f64, CONSERVED);
+        assert_near("charged", all_charged(&drained), clock_ns as f64, CONSERVED);
     });
+}
+
+#[test]
+fn the_time_of_a_cpu_that_was_not_settled_is_not_lost() {
+    in_namespace(|| {
+        let (mut hooks, mut maps, mut accounts) = charging(1024);
+        hooks.attach_processors(true).expect("the programs");
+        let start_ns = settle(&mut hooks, &online());
+        sleep(Duration::from_millis(200));
+        // All but the last.
+        let last = online().last().copied().expect("a CPU");
+        let others = online().into_iter().filter(|&cpu| cpu != last).collect();
+        settle(&mut hooks, &others);
+        maps.flip().expect("a flip");
+        let short = accounts
+            .collect(0, &online())
+            .expect("the accounts of the epoch");
+        sleep(Duration::from_millis(200));
+        let clock_ns = (settle(&mut hooks, &online()) - start_ns) * online().len() as u64;
+        maps.flip().expect("a flip");
+        let rest = accounts
+            .collect(1, &online())
+            .expect("the accounts of the epoch");
+        let found = all_charged(&short) + all_charged(&rest);
+        assert_near("charged", found, clock_ns as f64, CONSERVED);
+        assert_eq!(hooks.settle(NO_CPU).expect("an answer"), Settled::Off);
+    });
+}
+
+#[test]
+fn a_cpu_whose_softirq_program_is_writing_is_not_taken_for_settled() {
+    let parameters = Parameters {
+        processors: Some(ProcessorParameters {
+            counters: false,
+            max_accounts: 4,
+        }),
+        ..place::parameters()
+    };
+    let mut ebpf = load_common(&parameters).expect("the object loads");
+    let states = ebpf.take_map("CPU").expect("the CPUs' states");
+    let mut states = PerCpuArray::<_, CpuState>::try_from(states).expect("an array");
+    let mut hooks = Hooks::new(ebpf, TcPath::of_kernel());
+    let mut set_busy = |busy| {
+        let mut values = states.get(&0, 0).expect("the states").to_vec();
+        values[0].busy = busy;
+        let values = PerCpuValues::try_from(values).expect("as many");
+        states.set(0, values, 0).expect("a state that takes");
+    };
+    set_busy(1);
+    let settled = hooks.settle(0).expect("an answer");
+    assert!(matches!(settled, Settled::Missed(_)), "{settled:?}");
+    set_busy(0);
+    assert_eq!(hooks.settle(0).expect("an answer"), Settled::Done);
+}
+
+/// What charges processor time, not yet attached, with this many accounts.
+fn charging(max_accounts: u32) -> (Hooks, Maps, CpuMaps) {
+    let parameters = Parameters {
+        processors: Some(ProcessorParameters {
+            counters: false,
+            max_accounts,
+        }),
+        ..place::parameters()
+    };
+    let mut ebpf = load_common(&parameters).expect("the object loads");
+    let maps = Maps::take(&mut ebpf).expect("the maps");
+    let accounts = CpuMaps::take(&mut ebpf).expect("the accounts");
+    (Hooks::new(ebpf, TcPath::of_kernel()), maps, accounts)
+}
+
+fn online() -> BTreeSet<u32> {
+    let count = std::thread::available_parallelism().expect("CPUs").get();
+    (0..count as u32).collect()
+}
+
+/// Settles these CPUs and gives the time.
+fn settle(hooks: &mut Hooks, cpus: &BTreeSet<u32>) -> u64 {
+    for &cpu in cpus {
+        assert_eq!(
+            hooks.settle(cpu).expect("an answer"),
+            Settled::Done,
+            "CPU {cpu}"
+        );
+    }
+    clock::monotonic_ns().expect("the time")
+}
+
+/// Nanoseconds of all accounts and totals.
+fn all_charged(drained: &CpuDrained) -> f64 {
+    let totals = drained.totals;
+    let without = [
+        totals.net_rx,
+        totals.net_tx,
+        totals.idle,
+        totals.outside,
+        totals.overflow,
+    ];
+    let charges = drained.accounts.values().chain(&without);
+    charges.map(|charge| charge.ns as f64).sum()
 }
 
 fn config(cgroup: &Cgroup) -> Config {
