@@ -159,7 +159,7 @@ fn demonstrate(tools: &Tools, only: Option<Half>) -> anyhow::Result<ExitCode> {
     println!(
         "{}",
         match code {
-            0 => "every verdict passes and all books balance",
+            0 => "the verdict on every cluster is a pass, and all books balance",
             1 => "a verdict fails or books do not balance: see above",
             3 => "evidence is missing for a verdict: see above",
             _ => "weighbridge refused a dataset: see above",

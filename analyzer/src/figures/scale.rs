@@ -24,7 +24,7 @@ pub(super) fn extent(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)
 }
 
 /// A range with some room about it, and 0 in it where the values are not far from it: below half of
-/// the greatest, a difference would else look greater than it is.
+/// the greatest, a difference would else look greater than it is. Where all are 0, from 0 to 1.
 pub(super) fn comfortable((low, high): (f64, f64), from_zero: bool) -> (f64, f64) {
     let zero_near = low >= 0.0 && low < high * 0.5 || high <= 0.0 && high > low * 0.5;
     let (low, high) = if from_zero || zero_near {
@@ -40,7 +40,7 @@ pub(super) fn comfortable((low, high): (f64, f64), from_zero: bool) -> (f64, f64
     } else {
         low.abs() * 0.1
     };
-    let below = if low == 0.0 && high > 0.0 { 0.0 } else { room };
+    let below = if low == 0.0 { 0.0 } else { room };
     let above = if high == 0.0 && low < 0.0 { 0.0 } else { room };
     (low - below, high + above)
 }
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(comfortable((1.0, 10.0), false).0, 0.0);
         assert!(comfortable((9.0, 10.0), false).0 > 8.9);
         assert_eq!(comfortable((9.0, 10.0), true).0, 0.0);
-        assert_eq!(comfortable((0.0, 0.0), false), (-1.0, 1.0));
+        assert_eq!(comfortable((0.0, 0.0), false), (0.0, 1.0));
         assert_eq!(comfortable((5.0, 5.0), false), (4.5, 5.5));
         assert_eq!(extent([f64::NAN, 2.0, 1.0]), Some((1.0, 2.0)));
         assert_eq!(extent([f64::NAN]), None);

@@ -251,8 +251,8 @@ fn window_rows(stage: &StageReport, all: bool, text: &mut String) {
     if stage.windows.len() > take {
         let _ = writeln!(
             text,
-            "… and {} more windows (--windows shows all)",
-            stage.windows.len() - take
+            "… {take} of {} windows shown (--windows shows all)",
+            stage.windows.len()
         );
     }
 }

@@ -353,8 +353,7 @@ fn more(total: usize, what: &str, text: &mut String) {
     if total > SHOWN {
         let _ = writeln!(
             text,
-            "… and {} more {what} (--format json has all)\n",
-            total - SHOWN
+            "… {SHOWN} of {total} {what} shown (--format json has all)\n"
         );
     }
 }

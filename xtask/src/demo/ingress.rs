@@ -81,6 +81,7 @@ pub fn run(tools: &Tools, bar: &ProgressBar) -> anyhow::Result<()> {
 pub fn print(tools: &Tools) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(HEADER);
+    let mut undecided = 0;
     for data_plane in DataPlane::ALL {
         for users in USERS {
             let run = run_id(data_plane, users);
@@ -90,6 +91,7 @@ pub fn print(tools: &Tools) -> anyhow::Result<()> {
                 .with_context(|| format!("weighbridge split --run {run}"))?;
             let mut row = vec![data_plane.name().to_owned(), users.to_string()];
             row.extend(figures(&report));
+            undecided += usize::from(report["result"] == "inconclusive");
             table.add_row(row);
         }
     }
@@ -99,6 +101,13 @@ pub fn print(tools: &Tools) -> anyhow::Result<()> {
         }
     }
     println!("{table}");
+    if undecided > 0 {
+        println!(
+            "{undecided} of {} runs are too short to show ±0.01 by themselves; the verdicts above are of all \
+             runs of a data plane together",
+            DataPlane::ALL.len() * USERS.len()
+        );
+    }
     Ok(())
 }
 

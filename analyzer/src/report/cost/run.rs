@@ -197,10 +197,10 @@ fn components(run: &RunCost, text: &mut String) {
     let numeric: Vec<usize> = (1..header.len()).collect();
     let _ = writeln!(text, "{}", table(&header, &numeric, rows));
     if profile.components.len() > COMPONENTS_SHOWN {
-        let more = profile.components.len() - COMPONENTS_SHOWN;
         let _ = writeln!(
             text,
-            "… and {more} more components (--format json has all)\n"
+            "… {COMPONENTS_SHOWN} of {} components shown (--format json has all)\n",
+            profile.components.len()
         );
     }
 }
