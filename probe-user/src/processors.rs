@@ -55,7 +55,6 @@ pub struct Processors {
     maps: CpuMaps,
     cycles: Cycles,
     root: PathBuf,
-    measures_self: bool,
     own_cost: Option<OwnCost>,
     misses: u64,
     online: BTreeSet<u32>,
@@ -86,7 +85,6 @@ impl Processors {
             maps,
             cycles,
             root,
-            measures_self: config.measure_self,
             own_cost: None,
             misses: 0,
             online: BTreeSet::new(),
@@ -95,11 +93,11 @@ impl Processors {
     }
 
     /// Attaches, and opens every CPU's books.
-    pub fn start(&mut self, hooks: &mut Hooks) -> anyhow::Result<()> {
+    pub fn start(&mut self, hooks: &mut Hooks, measures_self: bool) -> anyhow::Result<()> {
         self.place(hooks)?;
         self.follow_cpus()?;
         let is_realtime = std::fs::read_to_string(REALTIME).is_ok_and(|text| text.trim() == "1");
-        if self.measures_self {
+        if measures_self {
             self.own_cost = Some(OwnCost::calibrate(hooks)?);
         }
         hooks.attach_processors(!is_realtime)?;

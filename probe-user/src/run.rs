@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::Context;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::{
+    signal::{SigSet, Signal},
+    time::TimeSpec,
+};
 use trace_schema::ledger::{LedgerRow, Vantage};
 use tracing::{info, warn};
 
@@ -173,13 +176,10 @@ fn block_signals() -> anyhow::Result<SigSet> {
 
 /// Waits for one of the signals, at most for `limit`.
 fn wait(signals: &SigSet, limit: Duration) -> anyhow::Result<Option<Signal>> {
-    let limit = libc::timespec {
-        tv_sec: limit.as_secs() as libc::time_t,
-        tv_nsec: libc::c_long::from(limit.subsec_nanos() as i32),
-    };
+    let limit = TimeSpec::from_duration(limit);
     // SAFETY: both pointers lead to values that live through the call.
     let number =
-        unsafe { libc::sigtimedwait(signals.as_ref(), std::ptr::null_mut(), &raw const limit) };
+        unsafe { libc::sigtimedwait(signals.as_ref(), std::ptr::null_mut(), limit.as_ref()) };
     if number >= 0 {
         return Ok(Some(Signal::try_from(number)?));
     }

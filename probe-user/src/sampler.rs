@@ -172,7 +172,7 @@ impl Sampler {
         )?;
         // Last of all: symbols take long to read, and what is charged meanwhile is of no interval.
         if let Some(processors) = &mut sampler.processors {
-            processors.start(&mut sampler.hooks)?;
+            processors.start(&mut sampler.hooks, sampler.config.measure_self)?;
         }
         sampler.start_us = clock.utc_us(clock::monotonic_ns()?);
         info!(cgroup = %root.display(), "pod hooks attached");

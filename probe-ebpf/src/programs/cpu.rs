@@ -29,6 +29,7 @@ use probe_abi::cpu::{
 
 use super::{
     atomic,
+    kernel::field,
     maps::{CONTROL, CPU, CPU_ACCOUNTS, CPU_FRONT, CPU_PLACE, CYCLES, parameter},
 };
 
@@ -346,15 +347,4 @@ unsafe fn add(to: *mut CpuCharge, spent: CpuCharge) {
 unsafe fn set<T>(to: *mut T, value: T) {
     // SAFETY: the caller vouches for the pointer.
     unsafe { core::ptr::write_volatile(to, value) }
-}
-
-/// Reads a field of a kernel structure.
-///
-/// # Safety
-///
-/// `at` must be a BTF pointer whose type has a `T` at `offset`.
-#[inline(always)]
-unsafe fn field<T: Copy>(at: *const u8, offset: u32) -> T {
-    // SAFETY: the caller vouches for it.
-    unsafe { core::ptr::read_volatile(at.add(offset as usize).cast()) }
 }

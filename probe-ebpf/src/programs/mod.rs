@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod cpu;
 pub mod here;
 pub mod http;
+mod kernel;
 pub mod look;
 pub mod loss;
 mod made;

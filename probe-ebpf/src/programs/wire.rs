@@ -21,6 +21,7 @@ use probe_ebpf::{
 use super::{
     account::generation,
     buffer::{NON_IP, PARSED, UNPARSED, is_tunnel},
+    kernel::field,
     look::{Departing, look},
     loss::lose_pairing,
     maps::{Request, parameter},
@@ -135,17 +136,6 @@ unsafe fn number(request: *mut Request, address: u64) -> u64 {
         core::ptr::write_volatile(&raw mut (*request).address, address);
         core::ptr::read_volatile(&raw const (*request).address)
     }
-}
-
-/// Reads a field of a kernel structure.
-///
-/// # Safety
-///
-/// `at` must be a BTF pointer whose type has a `T` at `offset`.
-#[inline(always)]
-unsafe fn field<T: Copy>(at: *const u8, offset: u32) -> T {
-    // SAFETY: the caller vouches for it.
-    unsafe { core::ptr::read_volatile(at.add(offset as usize).cast()) }
 }
 
 /// Headers of the common layouts from one read of the kernel's memory, all others by the parser.

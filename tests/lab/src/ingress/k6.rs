@@ -311,12 +311,21 @@ fn nginx_version() -> Result<String, LabError> {
     let output = std::process::Command::new("nginx").arg("-v").output();
     let output = output.map_err(LabError::file("run", "nginx"))?;
     // It says so on its standard error.
-    Ok(one_line(&output.stderr))
+    Ok(version(&output.stderr))
 }
 
 fn envoy_version(envoy: &Path) -> Result<String, LabError> {
     let mut command = std::process::Command::new(envoy);
     let output = command.arg("--version").output();
     let output = output.map_err(LabError::file("run", envoy))?;
-    Ok(one_line(&output.stdout))
+    Ok(version(&output.stdout))
+}
+
+/// What stands behind `version:`.
+fn version(said: &[u8]) -> String {
+    let line = one_line(said);
+    match line.split_once("version: ") {
+        Some((_, version)) => version.to_owned(),
+        None => line,
+    }
 }
