@@ -7,7 +7,7 @@
 
 pub mod cpu;
 
-use std::{collections::BTreeMap, fs::File, path::Path};
+use std::{collections::BTreeMap, fs::File, os::fd::AsFd, path::Path};
 
 use anyhow::Context;
 use aya::{
@@ -25,9 +25,15 @@ use aya::{
 };
 
 use crate::{
-    interfaces::{Chosen, Role},
+    interfaces::{
+        Chosen, Role,
+        netlink::{
+            Netlink,
+            filters::{Filter, Side},
+        },
+    },
     loader::{classifier, program},
-    syscall::{BPF_TCX_EGRESS, BPF_TCX_INGRESS, tcx_chain},
+    syscall::{BPF_TCX_EGRESS, BPF_TCX_INGRESS, recursion_misses, tcx_chain},
 };
 
 /// Priority of our filter where tcx is not to be had: the first.
@@ -229,12 +235,9 @@ impl Hooks {
         }
     }
 
-    /// Puts ours back at the head where another program went before it. Returns the interfaces on
-    /// which that was needed.
-    pub fn keep_first(&mut self) -> anyhow::Result<Vec<String>> {
-        if self.path == TcPath::Netlink {
-            return Ok(Vec::new());
-        }
+    /// Puts ours back at the head where another program went before it, or took it off. Returns the
+    /// interfaces on which that was needed. What passed meanwhile is missing, and the books show it.
+    pub fn keep_first(&mut self, netlink: &mut Netlink) -> anyhow::Result<Vec<String>> {
         let mut moved = Vec::new();
         let indices: Vec<u32> = self.attached.keys().copied().collect();
         for index in indices {
@@ -249,11 +252,15 @@ impl Hooks {
                 } else {
                     TcAttachType::Ingress
                 };
-                if self.is_first(index, name, kind) {
+                let is_first = match self.path {
+                    TcPath::Tcx => self.is_first(index, name, kind),
+                    TcPath::Netlink => is_first_filter(netlink, index, kind),
+                };
+                if is_first {
                     continue;
                 }
-                // The kernel takes a program only once a chain, so the old link has to go first. The
-                // few packets that pass in between are missing, and the books show it.
+                // The kernel takes a program only once a chain, and a filter goes before its like only
+                // when it is added: the old one has to go first, where it is still there.
                 if let Some(attached) = self.attached.get_mut(&index) {
                     let (_, old) = attached.links.remove(position);
                     let _ = program::<SchedClassifier>(&mut self.ebpf, name)?.detach(old);
@@ -294,10 +301,11 @@ impl Hooks {
             .collect()
     }
 
-    /// Runs of a program that the kernel skipped since it was loaded.
+    /// Runs of a program that the kernel skipped since it was loaded. The descriptor is the one that
+    /// it was loaded with: a program that is asked for by its id takes CAP_SYS_ADMIN.
     pub fn misses(&self, name: &str) -> Option<u64> {
-        let info = self.ebpf.program(name)?.info().ok()?;
-        recursion_misses(&info)
+        let descriptor = self.ebpf.program(name)?.fd().ok()?;
+        recursion_misses(descriptor.as_fd())
     }
 
     /// The loaded object, for whoever needs a map of it.
@@ -362,8 +370,19 @@ fn take_off_leftover(interface: &str, kind: TcAttachType) {
     }
 }
 
-/// `bpf_prog_info.recursion_misses`, which aya does not hand out: asked of the kernel again.
-fn recursion_misses(info: &aya::programs::ProgramInfo) -> Option<u64> {
-    let fd = info.fd().ok()?;
-    crate::syscall::recursion_misses(std::os::fd::AsFd::as_fd(&fd))
+/// Whether the first filter that runs is ours. cls_bpf puts a new filter before those of the same
+/// priority (`cls_bpf_change`, net/sched/cls_bpf.c), and nothing runs behind one that lets a packet pass.
+fn is_first_filter(netlink: &mut Netlink, index: u32, kind: TcAttachType) -> bool {
+    let side = match kind {
+        TcAttachType::Egress => Side::Egress,
+        _ => Side::Ingress,
+    };
+    let ours = Filter {
+        priority: PRIORITY,
+        handle: u32::from(HANDLE),
+    };
+    match netlink.filters(index, side) {
+        Ok(filters) => filters.first() == Some(&ours),
+        Err(_) => true,
+    }
 }

@@ -189,8 +189,8 @@ impl Processors {
         let programs = programs.unwrap_or_default();
         let rows = cpu_rows(interval, &terms, &drained, &programs, place);
         let misses = hooks.processor_misses();
-        let new_misses = misses.saturating_sub(self.misses);
-        self.misses = misses;
+        let new_misses = misses.map(|misses| misses.saturating_sub(self.misses));
+        self.misses = misses.unwrap_or(self.misses);
         let ledger = cpu_ledger_row(interval, &drained, new_misses);
         if let Err(error) = self.follow_cpus() {
             warn!("cannot follow the CPUs, will try again: {error:#}");

@@ -207,6 +207,37 @@ pub(super) fn account(series: &Series, entries: &[Entry]) -> Account {
     account
 }
 
+/// A row of an uplink in which its driver sent what never passed the hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unseen {
+    /// Start of the row, UTC microseconds.
+    pub from_us: i64,
+    /// End of the row.
+    pub until_us: i64,
+    /// Packets, or buffers where the driver counts these, beyond what the boundary leaves open.
+    pub packets: i64,
+}
+
+/// Rows in which more was sent than passed. What passed before the counter was read at the row's end
+/// is within its boundary, and drops only make less of what was sent.
+pub(super) fn unseen(series: &Series, entries: &[Entry]) -> Vec<Unseen> {
+    let basis = account(series, entries).basis;
+    let of_row = |entry: &Entry| {
+        let passed = match basis {
+            Some(Basis::Packets) => entry.passed.packets,
+            Some(Basis::Buffers) => entry.passed.buffers,
+            None => entry.passed.packets.max(entry.passed.buffers),
+        };
+        let packets = entry.kernel?.0 - passed - entry.boundary.0;
+        (packets > 0).then_some(Unseen {
+            from_us: entry.start_us,
+            until_us: entry.end_us,
+            packets,
+        })
+    };
+    entries.iter().filter_map(of_row).collect()
+}
+
 fn sums(entries: &[Entry]) -> Sums {
     let mut sums = Sums::default();
     for (at, entry) in entries.iter().enumerate() {

@@ -16,6 +16,7 @@ use serde::Serialize;
 use trace_schema::flows::{Direction, FlowCount, FlowRow};
 use trace_schema::ledger::{Count, LedgerRow, Vantage};
 
+pub(crate) use balance::Unseen;
 pub use balance::{Account, Basis, Residual};
 pub use coverage::{Gap, Watch};
 pub use sums::{FlowSum, Loss};
@@ -170,6 +171,15 @@ impl Books {
         }
     }
 
+    /// What uplinks sent past their hooks.
+    pub(crate) fn unseen(&self) -> impl Iterator<Item = (&Series, Vec<Unseen>)> {
+        let sends = |series: &Series| {
+            series.vantage == Vantage::Uplink && series.direction == Some(Direction::Egress)
+        };
+        let uplinks = self.ledger.iter().filter(move |(series, _)| sends(series));
+        uplinks.map(|(series, entries)| (series, balance::unseen(series, &sorted(entries))))
+    }
+
     /// Draws the balance of all that was taken in.
     pub fn report(&self) -> BooksReport {
         let mut accounts = Vec::new();
@@ -177,8 +187,7 @@ impl Books {
         let mut gaps = Vec::new();
         let mut flow_sums = Vec::new();
         for (series, entries) in &self.ledger {
-            let mut entries = entries.clone();
-            entries.sort_by_key(|entry| (entry.start_us, entry.end_us));
+            let entries = sorted(entries);
             let (watch, series_gaps) = coverage::watch(series, &entries);
             watches.push(watch);
             gaps.extend(series_gaps);
@@ -226,6 +235,12 @@ impl Books {
 /// Whether what a vantage counts stands in `flows`.
 fn counts_flows(vantage: Vantage) -> bool {
     matches!(vantage, Vantage::Pod | Vantage::Uplink | Vantage::Tunnel)
+}
+
+fn sorted(entries: &[Entry]) -> Vec<Entry> {
+    let mut entries = entries.to_vec();
+    entries.sort_by_key(|entry| (entry.start_us, entry.end_us));
+    entries
 }
 
 impl Entry {

@@ -11,6 +11,7 @@ use trace_schema::ledger::{LedgerRow, Vantage};
 
 use super::evidence::Window;
 use super::report::{Moment, vantage_name};
+use crate::books::Books;
 
 /// How evidence was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -30,6 +31,8 @@ pub enum LossKind {
     RingDrops,
     /// Runs of the program that the kernel skipped.
     HookMisses,
+    /// Packets that an uplink sent and its hook did not see.
+    Unseen,
     /// Intervals of one hook overlap: the clock was set back.
     ClockDisorder,
 }
@@ -96,6 +99,7 @@ impl Coverage {
             }
             coverage.read_hook(*hook, rows);
         }
+        coverage.read_uplinks(ledger);
         coverage.watched = by_node
             .into_iter()
             .map(|(node, seen)| (node.to_owned(), joined(seen)))
@@ -234,6 +238,29 @@ impl Coverage {
         }
     }
 
+    /// Packets that went past the uplinks' hooks, which a program before ours may cause.
+    fn read_uplinks(&mut self, ledger: &[LedgerRow]) {
+        let mut books = Books::default();
+        let uplinks = ledger.iter().filter(|row| row.vantage == Vantage::Uplink);
+        uplinks.for_each(|row| books.add_ledger(row));
+        for (series, rows) in books.unseen() {
+            let interface = series.interface.as_deref();
+            let hook = (
+                series.node.as_str(),
+                series.vantage,
+                interface,
+                series.direction,
+            );
+            for row in rows {
+                let window = Window {
+                    from_us: row.from_us,
+                    to_us: row.until_us,
+                };
+                self.add(hook, LossKind::Unseen, window, row.packets);
+            }
+        }
+    }
+
     /// Nodes that begin late or fall silent while others are watched or a run goes on.
     fn find_silence(&mut self, runs: &[Window]) {
         let Some(overall) = self.overall else { return };
@@ -306,7 +333,7 @@ impl Loss {
         match self.kind {
             LossKind::HookMisses => self.vantage == "wire",
             LossKind::PairingAmbiguous => false,
-            LossKind::Gap => true,
+            LossKind::Gap | LossKind::Unseen => true,
             LossKind::Overflow
             | LossKind::Unparsed
             | LossKind::PairingOverflow
@@ -372,6 +399,13 @@ impl std::fmt::Display for Loss {
                 write!(
                     f,
                     "node {node}: the kernel skipped {vantage} for {count} packets"
+                )?;
+            }
+            LossKind::Unseen => {
+                let interface = self.interface.as_deref().unwrap_or_default();
+                write!(
+                    f,
+                    "node {node}: {interface} sent {count} packets that its hook did not see"
                 )?;
             }
             LossKind::ClockDisorder => write!(

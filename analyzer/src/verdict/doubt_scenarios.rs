@@ -174,6 +174,35 @@ fn unpaired_flows_of_others_do_not_matter() {
 }
 
 #[test]
+fn what_an_uplink_sent_past_its_hook_takes_a_drop_away() {
+    let mut scene = Scene::with_policy();
+    scene.sends(udp(40000), 2.0, 4.5);
+    scene.hook("gateway", Vantage::Uplink, "eth1", 0, 10);
+    scene.hook("gateway", Vantage::Wire, "eth1", 0, 10);
+    let mut sent = |second: i64, kernel_packets: i64, boundary_packets: i64| {
+        scene.amend("gateway", Vantage::Uplink, second, |row| {
+            row.counted.packets = 20;
+            row.counted.buffers = 20;
+            row.kernel_packets = Some(kernel_packets);
+            row.kernel_bytes = Some(0);
+            row.boundary_packets = Some(boundary_packets);
+        });
+        scene.clone()
+    };
+    // As many as the boundary leaves open, and at a time that does not matter.
+    let explained = sent(3, 25, 5);
+    explained.check(Outcome::Fail, &[Verdict::Dropped]);
+    let elsewhere = sent(8, 50, 5);
+    elsewhere.check(Outcome::Fail, &[Verdict::Dropped]);
+    let report = sent(3, 50, 5).check(Outcome::Inconclusive, &[Verdict::Unknown]);
+    let notes = report.connections.unwrap()[0].notes.join("\n");
+    assert!(
+        notes.contains("node gateway: eth1 sent 25 packets that its hook did not see"),
+        "{notes}"
+    );
+}
+
+#[test]
 fn an_uplink_without_a_watched_wire_takes_a_drop_away() {
     let mut scene = Scene::with_policy();
     scene.sends(udp(40000), 2.0, 4.5);

@@ -93,7 +93,7 @@ pub fn cpu_rows(
 }
 
 /// The vantage's row of `ledger`: `misses` are runs that the kernel skipped.
-pub fn cpu_ledger_row(interval: &Interval, drained: &CpuDrained, misses: u64) -> LedgerRow {
+pub fn cpu_ledger_row(interval: &Interval, drained: &CpuDrained, misses: Option<u64>) -> LedgerRow {
     let totals = &drained.totals;
     let of_accounts: u64 = drained.accounts.values().map(|charge| charge.events).sum();
     let without = [totals.net_rx, totals.net_tx, totals.idle, totals.outside];
@@ -106,7 +106,7 @@ pub fn cpu_ledger_row(interval: &Interval, drained: &CpuDrained, misses: u64) ->
     );
     row.counted.buffers = events.cast_signed();
     row.overflow.buffers = totals.overflow.events.cast_signed();
-    row.hook_misses = Some((misses + totals.unread).cast_signed());
+    row.hook_misses = misses.map(|misses| (misses + totals.unread).cast_signed());
     row.map_entries = drained.entries as i64;
     row.map_capacity = i64::from(drained.capacity);
     row

@@ -105,11 +105,9 @@ impl Hooks {
     }
 
     /// Runs of the programs that charge processor time which the kernel skipped since they were
-    /// loaded, because the program was already running on that CPU.
-    pub fn processor_misses(&self) -> u64 {
-        let misses = PROCESSOR_PROGRAMS
-            .iter()
-            .filter_map(|(name, _)| self.misses(name));
+    /// loaded, because the program was already running on that CPU; nothing where it does not say.
+    pub fn processor_misses(&self) -> Option<u64> {
+        let misses = PROCESSOR_PROGRAMS.iter().map(|(name, _)| self.misses(name));
         misses.sum()
     }
 

@@ -4,7 +4,7 @@
 //! the network namespace that the calling thread was in when it was opened. It refuses to change
 //! anything, and to go on with half a dump: an interrupted one is asked for again.
 
-mod filters;
+pub mod filters;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -61,7 +61,7 @@ impl Sampler {
                 warn!("cannot follow {}: {error:#}", chosen.link.name);
             }
         }
-        for interface in self.hooks.keep_first()? {
+        for interface in self.hooks.keep_first(&mut self.netlink)? {
             warn!(%interface, "another program had gone before ours; put back at the head");
         }
         // Our own programs' coming and going changes chains too.

@@ -37,6 +37,10 @@ fn id(programs: &mut Programs) -> u32 {
         .id()
 }
 
+fn netlink() -> Netlink {
+    Netlink::open().expect("rtnetlink")
+}
+
 /// Programs of the egress chain in their order.
 fn chain() -> Vec<u32> {
     let (_, programs) =
@@ -60,7 +64,7 @@ fn ours_is_first_of_a_tcx_chain_and_the_others_go_on() {
         assert_eq!(chain(), order);
         assert!(
             ours.hooks
-                .keep_first()
+                .keep_first(&mut netlink())
                 .expect("the chain's order")
                 .is_empty()
         );
@@ -90,11 +94,14 @@ fn ours_comes_back_to_the_head_when_another_goes_before_it() {
         attach_other(&mut other, LinkOrder::first());
         send(50);
         assert_eq!(chain(), [id(&mut other), id(&mut ours)]);
-        assert_eq!(ours.hooks.keep_first().expect("a moved link"), ["near"]);
+        assert_eq!(
+            ours.hooks.keep_first(&mut netlink()).expect("a moved link"),
+            ["near"]
+        );
         assert_eq!(chain(), [id(&mut ours), id(&mut other)]);
         assert!(
             ours.hooks
-                .keep_first()
+                .keep_first(&mut netlink())
                 .expect("the chain's order")
                 .is_empty()
         );
@@ -185,7 +192,12 @@ fn below_tcx_ours_is_the_first_filter_and_nothing_else_is_touched() {
         assert!(filters("egress").find("pref 1 ") < filters("egress").find("pref 5 "));
         assert_eq!(ours.hooks.standing(index, true).followers, Followers::Some);
         assert_eq!(ours.hooks.standing(index, false).followers, Followers::None);
-        assert!(ours.hooks.keep_first().expect("nothing to do").is_empty());
+        assert!(
+            ours.hooks
+                .keep_first(&mut netlink())
+                .expect("nothing to do")
+                .is_empty()
+        );
         send(100);
         assert_eq!(ours.counted(), 100);
 
@@ -205,6 +217,42 @@ fn below_tcx_ours_is_the_first_filter_and_nothing_else_is_touched() {
         );
         send(10);
         assert_eq!(ours.counted(), 0);
+    });
+}
+
+/// Where our filter and the other stand at the egress.
+fn places() -> [Option<usize>; 2] {
+    let filters = filters("egress");
+    [HANDLE, 9].map(|handle| filters.find(&format!("pref 1 bpf chain 0 handle {handle:#x} ")))
+}
+
+#[test]
+fn below_tcx_ours_comes_back_when_another_goes_before_it_or_takes_it_off() {
+    in_namespace(|| {
+        let mut ours = Programs::load(TcPath::Netlink);
+        ours.attach("near");
+        // At ours' own priority, as Cilium does it.
+        let other = add_filter(TcAttachType::Egress, 1);
+        let [own, others] = places();
+        assert!(others.is_some() && others < own, "{}", filters("egress"));
+        let mut keep_first = || ours.hooks.keep_first(&mut netlink()).expect("filters");
+        assert_eq!(keep_first(), ["near"]);
+        let [own, others] = places();
+        assert!(own.is_some() && own < others, "{}", filters("egress"));
+        assert!(keep_first().is_empty());
+
+        sh("tc filter del dev near egress");
+        assert!(!has_ours("egress") && has_ours("ingress"));
+        assert_eq!(keep_first(), ["near"]);
+        assert!(has_ours("egress") && has_ours("ingress"));
+        sh("tc qdisc del dev near clsact");
+        assert_eq!(keep_first(), ["near", "near"]);
+        assert!(has_ours("egress") && has_ours("ingress"));
+        send(100);
+        assert_eq!(ours.counted(), 100);
+        assert_eq!(ours.hooks.attached().len(), 2, "one at each direction");
+        // It went with the filters that were deleted.
+        assert!(other.detach().is_err());
     });
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use lab::{Config, Connections, Datapath, Family, IperfOptions, Lab, ProbeOptions};
+use trace_schema::ledger::{LedgerRow, Vantage};
 
 use crate::dataset;
 
@@ -65,6 +66,13 @@ fn connections(probe: &Path, datapath: Datapath, launcher: &[&str]) -> Option<u6
     }
     lab.iperf3(&IperfOptions::tcp("client", 1)).unwrap();
     probes.stop().unwrap();
+    let books = dataset::rows::<LedgerRow>(folder.path()).into_iter();
+    let asked = books.filter(|row| matches!(row.vantage, Vantage::Wire | Vantage::Cpu));
+    let misses: Vec<Option<i64>> = asked.map(|row| row.hook_misses).collect();
+    assert!(
+        !misses.is_empty() && misses.iter().all(Option::is_some),
+        "{misses:?}"
+    );
     lab.write_objects(folder.path()).unwrap();
     let (code, report) = dataset::weighbridge("egress", folder.path(), &[]);
     assert_eq!(code, Some(0), "{report:#}");

@@ -95,7 +95,7 @@ pub(crate) fn losses(
         }
         let responses_at_most = match loss.kind {
             LossKind::Gap | LossKind::ClockDisorder => None,
-            LossKind::PairingOverflow | LossKind::PairingAmbiguous => continue,
+            LossKind::PairingOverflow | LossKind::PairingAmbiguous | LossKind::Unseen => continue,
             LossKind::Overflow
             | LossKind::Unparsed
             | LossKind::RingDrops

@@ -123,7 +123,7 @@ fn another_probes_kernel_is_left_to_it() {
 
 #[test]
 fn the_books_count_charges_and_what_was_turned_away() {
-    let row = cpu_ledger_row(&interval(), &drained(), 3);
+    let row = cpu_ledger_row(&interval(), &drained(), Some(3));
     assert_eq!(row.vantage, Vantage::Cpu);
     assert_eq!(row.counted.buffers, 3 + 1 + 7 + 1 + 2 + 4);
     assert_eq!(row.overflow.buffers, 2);
