@@ -52,6 +52,8 @@ pub struct Interface {
     pub egress_nat: NatState,
     /// Length of its link header.
     pub link_header_bytes: i32,
+    /// Its virtual function.
+    pub virtual_function: Option<String>,
 }
 
 /// Pod and container of a cgroup.

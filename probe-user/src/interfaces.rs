@@ -66,6 +66,9 @@ pub struct Link {
     pub controller: Option<u32>,
     /// Hardware address; empty where there is none.
     pub hardware_address: Vec<u8>,
+    /// Name of the virtual function that the device's driver sends and receives by, if it does
+    /// (`hv_netvsc` with accelerated networking).
+    pub virtual_function: Option<String>,
     /// Whether an XDP program is attached: what it takes, no hook sees.
     pub has_xdp: bool,
     /// Whether it has an IPv4 or IPv6 address of global scope.
@@ -156,6 +159,28 @@ impl Link {
 }
 
 impl Survey {
+    /// The links with what they are to each other.
+    pub(crate) fn new(links: Vec<Link>) -> Self {
+        let mut survey = Self { links };
+        survey.find_virtual_functions();
+        survey
+    }
+
+    /// Tells devices of their virtual functions: a device with a driver of its own that another such
+    /// device controls. Bridges, bonds and teams have a kind.
+    fn find_virtual_functions(&mut self) {
+        let physical = self.links.iter().filter(|link| link.is_physical());
+        let functions: Vec<(u32, String)> = physical
+            .filter_map(|link| Some((link.controller?, link.name.clone())))
+            .collect();
+        for (controller, name) in functions {
+            let device = self.links.iter_mut().find(|link| link.index == controller);
+            if let Some(device) = device.filter(|device| device.is_physical()) {
+                device.virtual_function = Some(name);
+            }
+        }
+    }
+
     /// The link of that name.
     pub fn named(&self, name: &str) -> Option<&Link> {
         self.links.iter().find(|link| link.name == name)
@@ -222,6 +247,7 @@ pub(crate) mod tests {
             is_ethernet: true,
             is_up: true,
             controller: None,
+            virtual_function: None,
             hardware_address: vec![2, 0, 0, 0, 0, index as u8],
             has_xdp: false,
             has_global_address: false,
@@ -267,6 +293,25 @@ pub(crate) mod tests {
                 loopback, eth0, storage, unused, port, pod, vxlan, fallback, vpn,
             ],
         }
+    }
+
+    #[test]
+    fn a_devices_virtual_function_is_known_and_a_bonds_port_is_none() {
+        let port_of = |controller: u32, index: u32, name: &str| Link {
+            controller: Some(controller),
+            ..link(index, name, None)
+        };
+        let survey = Survey::new(vec![
+            link(2, "eth0", None),
+            port_of(2, 3, "enP1s0"),
+            link(4, "bond0", Some("bond")),
+            port_of(4, 5, "eth1"),
+        ]);
+        let functions = survey.links.iter();
+        let functions: Vec<_> = functions
+            .map(|link| link.virtual_function.as_deref())
+            .collect();
+        assert_eq!(functions, [Some("enP1s0"), None, None, None]);
     }
 
     fn check(survey: &Survey, uplinks: &[&str], tunnels: &[&str], expected: &[(Role, &str)]) {

@@ -18,6 +18,7 @@ pub mod health;
 pub mod interfaces;
 pub mod loader;
 pub mod machine;
+pub mod perf;
 pub mod preflight;
 pub mod privileges;
 pub mod processors;

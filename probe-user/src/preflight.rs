@@ -17,7 +17,7 @@ use trace_schema::cpu::CycleSource;
 use crate::cli::{PreflightArgs, ReportFormat};
 use crate::interfaces::netlink::Netlink;
 use crate::interfaces::{Chosen, Role, Survey};
-use crate::processors::cycles::Cycles;
+use crate::processors::cycles::{self, Cycles};
 use crate::{cgroups, cli, privileges, profile};
 
 /// How a check came out.
@@ -108,6 +108,7 @@ pub fn examine(arguments: &PreflightArgs) -> Vec<Check> {
         btf(),
         judge::lockdown(read("/sys/kernel/security/lockdown").as_deref()),
         judge::jit(read("/proc/sys/net/core/bpf_jit_enable").as_deref()),
+        judge::events(cycles::permission().err()),
         judge::symbols(profile::symbols::visibility()),
         judge::jit_symbols(read("/proc/sys/net/core/bpf_jit_kallsyms").as_deref()),
         judge::bpf_file_system(&read("/proc/self/mountinfo").unwrap_or_default()),
@@ -121,7 +122,7 @@ pub fn examine(arguments: &PreflightArgs) -> Vec<Check> {
             "allow AF_NETLINK sockets (seccomp profile)",
         )),
     }
-    checks.push(cycles());
+    checks.push(cycle_source());
     checks.push(judge::af_xdp(
         &read("/proc/net/protocols").unwrap_or_default(),
     ));
@@ -192,7 +193,7 @@ fn interfaces(arguments: &PreflightArgs, survey: &Survey) -> Vec<Check> {
 }
 
 /// What the probe would count as cycles, and why that.
-fn cycles() -> Check {
+fn cycle_source() -> Check {
     match Cycles::choose(cli::Cycles::Auto) {
         Ok(found) if found.source() == CycleSource::Hardware => {
             Check::ok("cycles", found.to_string())

@@ -73,6 +73,10 @@ pub struct LedgerRow {
     pub ip_unparsed: Count,
     /// Length of the link-layer header that kernel counters include and `bytes` leave out.
     pub link_header_bytes: i32,
+    /// The virtual function behind the interface, where there is one: `hv_netvsc` counts the buffers
+    /// that it receives by it without their link header (`netvsc_vf_handle_frame`,
+    /// drivers/net/hyperv/netvsc_drv.c), so that `kernel_bytes` may lack as many.
+    pub virtual_function: Option<String>,
     /// The kernel's own interface counter (rtnl_link_stats64), packets; absent without an interface.
     pub kernel_packets: Option<i64>,
     /// The same in bytes, link headers included.
@@ -123,6 +127,7 @@ impl LedgerRow {
             non_ip: Count::default(),
             ip_unparsed: Count::default(),
             link_header_bytes: 0,
+            virtual_function: None,
             kernel_packets: None,
             kernel_bytes: None,
             boundary_packets: None,
@@ -171,6 +176,7 @@ impl Record for LedgerRow {
         let non_ip = CountColumns::read(&read, "non_ip")?;
         let ip_unparsed = CountColumns::read(&read, "ip_unparsed")?;
         let link_header_bytes = read.int32("link_header_bytes")?;
+        let virtual_function = read.optional_text("virtual_function")?;
         let kernel_packets = read.optional_int64("kernel_packets")?;
         let kernel_bytes = read.optional_int64("kernel_bytes")?;
         let boundary_packets = read.optional_int64("boundary_packets")?;
@@ -198,6 +204,7 @@ impl Record for LedgerRow {
             non_ip: non_ip.at(row),
             ip_unparsed: ip_unparsed.at(row),
             link_header_bytes: link_header_bytes[row],
+            virtual_function: virtual_function.owned(row),
             kernel_packets: at(kernel_packets, row),
             kernel_bytes: at(kernel_bytes, row),
             boundary_packets: at(boundary_packets, row),
@@ -232,6 +239,7 @@ fn columns(rows: &[LedgerRow]) -> BatchWriter<'_, LedgerRow> {
     let write = count_columns(write, "ip_unparsed", |row| row.ip_unparsed);
     write
         .int32("link_header_bytes", |row| row.link_header_bytes)
+        .optional_text("virtual_function", |row| row.virtual_function.as_deref())
         .optional_int64("kernel_packets", |row| row.kernel_packets)
         .optional_int64("kernel_bytes", |row| row.kernel_bytes)
         .optional_int64("boundary_packets", |row| row.boundary_packets)

@@ -251,6 +251,9 @@ fn finish(built: &Path, kind: Kind, hash: &str) -> anyhow::Result<Object> {
     }
     let statistics = statistics::Object::parse(&stripped)
         .with_context(|| format!("could not parse {}", built.display()))?;
+    if kind == Kind::Probe {
+        statistics.check_stack()?;
+    }
     let path = kind.path();
     // Rename, so that a test that loads the object meanwhile never sees half of it.
     let fresh = path.with_extension("o.new");

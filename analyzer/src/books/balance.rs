@@ -5,7 +5,8 @@
 //! read at one instant. Columns are differences, so the readings in between cancel, and what remains
 //! open is how far the counter moved while the first and the last reading of each unbroken run of
 //! rows were taken. A packet dropped behind the hook has passed it and not the driver; its length
-//! is not known, so then bytes are bounded and not exact.
+//! is not known, so then bytes are bounded and not exact; so they are where a driver leaves the link
+//! header out for what its virtual function received.
 
 use serde::Serialize;
 use trace_schema::flows::Direction;
@@ -139,6 +140,7 @@ struct Sums {
     counted: Count,
     packet_link_bytes: i64,
     buffer_link_bytes: i64,
+    headers_left_out_bytes: i64,
     largest_link_header_bytes: i64,
     kernel: (i64, i64),
     rows_without_kernel: usize,
@@ -245,6 +247,7 @@ fn sums(entries: &[Entry]) -> Sums {
         add_count(&mut sums.counted, entry.counted);
         sums.packet_link_bytes += entry.passed.packets * entry.link_header_bytes;
         sums.buffer_link_bytes += entry.passed.buffers * entry.link_header_bytes;
+        sums.headers_left_out_bytes += entry.headers_left_out_bytes;
         sums.largest_link_header_bytes =
             sums.largest_link_header_bytes.max(entry.link_header_bytes);
         match entry.kernel {
@@ -298,7 +301,10 @@ fn residual(sums: &Sums, basis: Basis) -> Residual {
         packets_at_most: sums.boundary.0 + hidden_segments,
         bytes: bytes - sums.kernel.1,
         bytes_at_least: dropped * smallest_drop - sums.boundary.1,
-        bytes_at_most: dropped.saturating_mul(largest_drop) + segment_headers + sums.boundary.1,
+        bytes_at_most: dropped.saturating_mul(largest_drop)
+            + segment_headers
+            + sums.headers_left_out_bytes
+            + sums.boundary.1,
     }
 }
 

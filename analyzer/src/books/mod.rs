@@ -92,6 +92,8 @@ pub(crate) struct Entry {
     /// Counted, turned away and not understood: all that passed the hook.
     passed: Count,
     link_header_bytes: i64,
+    /// Link headers that the driver may have left out of its bytes.
+    headers_left_out_bytes: i64,
     kernel: Option<(i64, i64)>,
     boundary: (i64, i64),
     dropped_behind: Option<i64>,
@@ -249,12 +251,16 @@ impl Entry {
         for count in [row.overflow, row.non_ip, row.ip_unparsed] {
             add_count(&mut passed, count);
         }
+        let link_header_bytes = i64::from(row.link_header_bytes);
+        let leaves_out =
+            row.virtual_function.is_some() && row.direction == Some(Direction::Ingress);
         Self {
             start_us: row.interval_start_us,
             end_us: row.interval_end_us,
             counted: row.counted,
             passed,
-            link_header_bytes: i64::from(row.link_header_bytes),
+            link_header_bytes,
+            headers_left_out_bytes: i64::from(leaves_out) * passed.buffers * link_header_bytes,
             kernel: row.kernel_packets.zip(row.kernel_bytes),
             boundary: (
                 row.boundary_packets.unwrap_or_default(),

@@ -1,8 +1,9 @@
 -- Do the books balance: did as much pass each uplink's hook as the kernel counted there?
 --
 -- Reads ledger. Packets are those on the wire, buffers sk_buffs, bytes layer 3; the kernel's bytes
--- include link headers. Drivers count packets or buffers: one of the two residuals is 0, or no
--- further off than the kernel's counter moved while it was read (`weighbridge inspect` weighs that).
+-- include link headers, but for buffers that a virtual function of hv_netvsc received. Drivers count
+-- packets or buffers: one of the two residuals is 0, or no further off than the kernel's counter moved
+-- while it was read (`weighbridge inspect` weighs that).
 WITH books AS (
     SELECT
         node,

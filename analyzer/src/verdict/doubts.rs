@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::coverage::{Loss, LossKind};
 use super::demands::exits;
 use super::egress::{Bench, Judged, Options};
 use super::evidence::Window;
+use super::loss::{Loss, LossKind};
 use super::peers::{PeerCheck, PeerVerdict};
 use super::tuple::FiveTuple;
 use crate::pairing::Stray;

@@ -15,6 +15,7 @@ pub mod egress;
 pub mod evidence;
 mod failover;
 mod judge;
+mod loss;
 pub mod peers;
 mod report;
 mod rollup;

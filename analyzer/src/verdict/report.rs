@@ -12,8 +12,8 @@ use serde::{Serialize, Serializer};
 use trace_schema::Named;
 use trace_schema::ledger::Vantage;
 
-pub use super::coverage::{Loss, LossKind};
 pub use super::failover::Failover;
+pub use super::loss::{Loss, LossKind};
 pub use super::peers::PeerCheck;
 use super::{Outcome, Verdict};
 use crate::pairing::Paired;

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::coverage::Loss;
 use super::doubts::{Doubts, peer_doubts};
 use super::egress::{Bench, Judged, Options};
 use super::evidence::Window;
 use super::failover::failovers;
+use super::loss::Loss;
 use super::peers::PeerCheck;
 use super::report::{
     EgressReport, ExitTally, LeakWindow, Moment, NotJudged, PodRollup, PolicyRollup, SeenExit,

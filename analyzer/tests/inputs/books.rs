@@ -252,6 +252,33 @@ fn ingress_has_no_drops_behind() {
 }
 
 #[test]
+fn link_headers_may_be_missing_of_what_a_virtual_function_received() {
+    let balance = |virtual_function: Option<&str>, direction, left_out_bytes: i64| {
+        let mut books = Books::default();
+        let whole = row(0, &[(10, 1000), (3, 500)], Basis::Buffers);
+        books.add_ledger(&LedgerRow {
+            direction: Some(direction),
+            virtual_function: virtual_function.map(str::to_owned),
+            kernel_bytes: whole.kernel_bytes.map(|bytes| bytes - left_out_bytes),
+            dropped_behind_packets: None,
+            ..whole
+        });
+        books.report().accounts[0].balance
+    };
+    let (function, ingress) = (Some("enP1s0"), Direction::Ingress);
+    for left_out_bytes in [0, 14, 28] {
+        let found = balance(function, ingress, left_out_bytes);
+        assert_eq!(found, Balance::Balanced, "{left_out_bytes}");
+    }
+    for left_out_bytes in [-1, 29] {
+        assert_eq!(balance(function, ingress, left_out_bytes), Balance::Off);
+    }
+    assert_eq!(balance(None, ingress, 14), Balance::Off);
+    let sent = balance(function, Direction::Egress, 14);
+    assert_ne!(sent, Balance::Balanced, "it counts them whole");
+}
+
+#[test]
 fn the_wire_is_evidence_and_no_account() {
     let wire = LedgerRow {
         vantage: Vantage::Wire,

@@ -21,6 +21,7 @@ pub fn ledger(second: i64) -> LedgerRow {
         non_ip: Count::default(),
         ip_unparsed: Count::default(),
         link_header_bytes: 14,
+        virtual_function: None,
         kernel_packets: Some(0),
         kernel_bytes: Some(0),
         boundary_packets: Some(0),

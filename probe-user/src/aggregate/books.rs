@@ -104,13 +104,12 @@ fn blank(interval: &Interval, code: u8, index: u32) -> LedgerRow {
         None => (Vantage::Wire, None),
     };
     let interval_us = (interval.start_us, interval.end_us);
+    let interface = interval.interfaces.get(&index);
     LedgerRow {
         interface: (vantage != Vantage::Pod).then(|| interval.interface_name(index)),
         direction,
-        link_header_bytes: interval
-            .interfaces
-            .get(&index)
-            .map_or(0, |interface| interface.link_header_bytes),
+        link_header_bytes: interface.map_or(0, |interface| interface.link_header_bytes),
+        virtual_function: interface.and_then(|interface| interface.virtual_function.clone()),
         ..LedgerRow::idle(interval_us, &interval.node, &interval.boot_id, vantage)
     }
 }

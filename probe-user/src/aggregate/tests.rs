@@ -14,6 +14,7 @@ pub(super) fn interval() -> Interval {
         name: name.to_owned(),
         egress_nat,
         link_header_bytes,
+        virtual_function: None,
     };
     let port = |kind, port| TunnelPort { kind, port };
     Interval {

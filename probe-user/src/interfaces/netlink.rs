@@ -169,9 +169,7 @@ impl Netlink {
                 }
             }
         }
-        Ok(Survey {
-            links: links.into_values().collect(),
-        })
+        Ok(Survey::new(links.into_values().collect()))
     }
 
     /// The counters of every link, by index.
@@ -337,6 +335,7 @@ fn link(message: &LinkMessage) -> Link {
         is_ethernet: kind == LinkLayerType::Ether,
         is_up: message.header.flags.contains(LinkFlags::Up),
         controller: None,
+        virtual_function: None,
         hardware_address: Vec::new(),
         has_xdp: false,
         has_global_address: false,

@@ -1,11 +1,18 @@
 //! What the kernel's own words mean for the probe. Pure: text in, check out.
 
+use std::io;
+
 use super::Check;
 use crate::interfaces::Chosen;
+use crate::perf;
 use crate::profile::symbols::Visibility;
 
-/// Oldest kernel whose verifier takes the programs.
-const OLDEST: (u32, u32) = (5, 15);
+/// Oldest kernel that takes the programs: arm64's compiler has atomics that return a value from 5.18.
+const OLDEST: (u32, u32) = if cfg!(target_arch = "aarch64") {
+    (5, 18)
+} else {
+    (5, 15)
+};
 /// First kernel with tcx links.
 const TCX: (u32, u32) = (6, 6);
 /// First kernel that charges maps to memory cgroups instead of `RLIMIT_MEMLOCK`.
@@ -14,16 +21,17 @@ const MEMORY_CGROUPS: (u32, u32) = (5, 11);
 /// By `uname -r`.
 pub fn kernel(release: &str) -> Check {
     let release = release.trim();
+    let needed = format!("{}.{} or later is needed", OLDEST.0, OLDEST.1);
     match version(release) {
         None => Check::warn(
             "kernel",
             release,
-            "version not understood; 5.15 or later is needed",
+            format!("version not understood; {needed}"),
         ),
         Some(version) if version < OLDEST => Check::fail(
             "kernel",
             release,
-            "5.15 or later is needed: upgrade the node image",
+            format!("{needed}: upgrade the node image"),
         ),
         Some(version) if version < TCX => Check::ok(
             "kernel",
@@ -71,6 +79,24 @@ pub fn jit(enabled: Option<&str>) -> Check {
         ),
         Some(_) => Check::ok("jit", "on"),
         None => Check::ok("jit", "not shown in this network namespace"),
+    }
+}
+
+/// Events, which count cycles and take samples.
+pub fn events(refusal: Option<io::Error>) -> Check {
+    const CHECK: &str = "performance events";
+    match refusal {
+        None => Check::ok(CHECK, "allowed"),
+        Some(refusal) => {
+            let advice = perf::advice(&refusal);
+            let advice =
+                advice.unwrap_or_else(|| "allow perf_event_open (seccomp profile)".to_owned());
+            Check::warn(
+                CHECK,
+                format!("perf_event_open: {refusal}"),
+                format!("{advice}, for --profile and cycles of the hardware only"),
+            )
+        }
     }
 }
 
@@ -183,7 +209,13 @@ mod tests {
 
     #[test]
     fn kernels() {
-        check(&kernel("5.15.0-1075-azure\n"), Ok);
+        let with_atomics = if cfg!(target_arch = "aarch64") {
+            Fail
+        } else {
+            Ok
+        };
+        check(&kernel("5.15.0-1075-azure\n"), with_atomics);
+        check(&kernel("5.18.0"), Ok);
         check(&kernel("5.14.0-427.el9.x86_64"), Fail);
         check(&kernel("4.19.0"), Fail);
         check(&kernel("6.6"), Ok);
@@ -225,6 +257,14 @@ mod tests {
         check(&jit_symbols(Some("0\n")), Warn);
         check(&jit_symbols(Some("1\n")), Ok);
         check(&jit_symbols(None), Ok);
+    }
+
+    #[test]
+    fn events_that_are_refused_are_no_failure() {
+        check(&events(None), Ok);
+        for number in [libc::EACCES, libc::ENOSYS] {
+            check(&events(Some(io::Error::from_raw_os_error(number))), Warn);
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use perf_event_open_sys::{
 use trace_schema::cpu::CycleSource;
 
 use super::online;
-use crate::cli;
+use crate::{cli, perf};
 
 /// How long the reference's rate is measured.
 const CALIBRATION: Duration = Duration::from_millis(100);
@@ -137,11 +137,12 @@ impl Cycles {
     }
 
     fn counting(source: CycleSource, event: Event) -> Result<Self, String> {
-        let absent = |error: io::Error| match event {
-            Event::Hardware => format!(
+        let absent = |error: io::Error| match (event, perf::advice(&error)) {
+            (_, Some(advice)) => format!("perf_event_open: {error}; {advice}"),
+            (Event::Hardware, None) => format!(
                 "no hardware cycle counter here, as on most virtual machines (perf_event_open: {error})"
             ),
-            Event::Software => format!("perf_event_open: {error}"),
+            (Event::Software, None) => format!("perf_event_open: {error}"),
         };
         let online = online::cpus().map_err(|error| format!("{error:#}"))?;
         let mut counters = BTreeMap::new();
@@ -190,6 +191,11 @@ impl fmt::Display for Cycles {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} ({})", self.name(), self.reason)
     }
+}
+
+/// Whether this process may open events at all: one that every machine has.
+pub fn permission() -> io::Result<()> {
+    open(Event::Software, 0).map(drop)
 }
 
 /// A counter of everything that runs on a CPU.

@@ -49,7 +49,10 @@ pub enum ProfileError {
         most: u32,
     },
     /// The kernel refuses events for another reason.
-    #[error("--profile: cannot open a sampling event on CPU {cpu}; it needs CAP_PERFMON")]
+    #[error(
+        "--profile: cannot open a sampling event on CPU {cpu}{}",
+        crate::perf::advice(.source).map(|advice| format!("; {advice}")).unwrap_or_default()
+    )]
     Open {
         /// The CPU.
         cpu: usize,

@@ -144,6 +144,7 @@ impl Sampler {
                     name: chosen.link.name.clone(),
                     egress_nat,
                     link_header_bytes: i32::from(chosen.link.link_header_bytes),
+                    virtual_function: chosen.link.virtual_function.clone(),
                 };
                 (chosen.link.index, interface)
             })

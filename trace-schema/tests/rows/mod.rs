@@ -215,7 +215,13 @@ pub fn https() -> impl Strategy<Value = Vec<HttpRow>> {
 }
 
 pub fn ledgers() -> impl Strategy<Value = Vec<LedgerRow>> {
-    let place = (text(), text(), named::<Vantage>(), option::of(text()));
+    let place = (
+        text(),
+        text(),
+        named::<Vantage>(),
+        option::of(text()),
+        option::of(text()),
+    );
     let direction = option::of(named::<Direction>());
     let counts = [(); 4].map(|()| count());
     let kernel = [(); 6].map(|()| option::of(number()));
@@ -243,6 +249,7 @@ pub fn ledgers() -> impl Strategy<Value = Vec<LedgerRow>> {
             non_ip: counts[2],
             ip_unparsed: counts[3],
             link_header_bytes: header,
+            virtual_function: place.4,
             kernel_packets: kernel[0],
             kernel_bytes: kernel[1],
             boundary_packets: kernel[2],

@@ -17,6 +17,11 @@ use object::{
 };
 
 const INSTRUCTION_BYTES: u64 = 8;
+/// What a frame is rounded up to before kernel 6.8, whose just-in-time compilers need half of it
+/// (`check_max_stack_depth_subprog`, kernel/bpf/verifier.c).
+const FRAME_BYTES: u64 = 32;
+/// The verifier's limit (`MAX_BPF_STACK`, include/linux/filter.h).
+const MOST_STACK_BYTES: u64 = 512;
 
 /// The programs and maps of one object.
 #[derive(Debug)]
@@ -59,6 +64,22 @@ impl Object {
             maps: maps.collect(),
             cpus,
         })
+    }
+
+    /// Fails where a program takes more stack than every kernel gives that the probe is for.
+    pub fn check_stack(&self) -> anyhow::Result<()> {
+        let deepest = self
+            .programs
+            .iter()
+            .max_by_key(|program| program.stack_bytes);
+        match deepest {
+            Some(program) if program.stack_bytes > MOST_STACK_BYTES => bail!(
+                "{} takes {} bytes of stack, and kernels before 6.8 give {MOST_STACK_BYTES}",
+                program.name,
+                program.stack_bytes
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Programs with their section, instructions, stack and the memory of the maps they use.
@@ -251,7 +272,8 @@ impl Code {
         Ok(programs)
     }
 
-    /// Bytes of stack along the deepest chain of calls; collects the functions on the way.
+    /// Bytes of stack along the deepest chain of calls, as the verifier rounds them; collects the
+    /// functions on the way.
     fn deepest_stack(
         &self,
         location: Location,
@@ -275,7 +297,7 @@ impl Code {
             deepest = deepest.max(self.deepest_stack(callee, chain, reached)?);
         }
         chain.pop();
-        Ok(function.stack_bytes + deepest)
+        Ok(function.stack_bytes.max(1).next_multiple_of(FRAME_BYTES) + deepest)
     }
 }
 

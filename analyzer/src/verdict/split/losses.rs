@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use trace_schema::ledger::{LedgerRow, Vantage};
 
-use super::super::coverage::{Coverage, LossKind};
+use super::super::coverage::Coverage;
 use super::super::evidence::Window;
+use super::super::loss::LossKind;
 use super::super::report::Moment;
 use super::observed::Observed;
 

@@ -342,6 +342,7 @@ impl Interval {
             non_ip: count(5),
             ip_unparsed: count(7),
             link_header_bytes: 14,
+            virtual_function: interface.map(|name| format!("{name}v0")),
             kernel_packets: kernel,
             kernel_bytes: kernel,
             boundary_packets: kernel.map(|_| 0),
