@@ -121,7 +121,7 @@ pub struct CpuPlace {
     pub reserved: u32,
 }
 
-/// What the settling program returns; 0 is what a test run tells of a program that did not run.
+/// What the settling program returns: never 0, which stands for a result that was lost.
 pub mod settled {
     /// Everything up to now is charged.
     pub const DONE: u32 = 1;

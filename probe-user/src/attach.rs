@@ -73,6 +73,9 @@ struct Attached {
     links: Vec<(&'static str, SchedClassifierLinkId)>,
 }
 
+/// Interfaces on which hooks had to be put back at the head, and how that went.
+pub type Moved = BTreeMap<String, anyhow::Result<()>>;
+
 /// Who else is in an uplink's egress chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -236,9 +239,10 @@ impl Hooks {
     }
 
     /// Puts ours back at the head where another program went before it, or took it off. Returns the
-    /// interfaces on which that was needed. What passed meanwhile is missing, and the books show it.
-    pub fn keep_first(&mut self, netlink: &mut Netlink) -> anyhow::Result<Vec<String>> {
-        let mut moved = Vec::new();
+    /// interfaces on which that was needed, with the error where it could not be done: there all hooks
+    /// are off. What passed meanwhile is missing, and the books show it.
+    pub fn keep_first(&mut self, netlink: &mut Netlink) -> anyhow::Result<Moved> {
+        let mut moved = Moved::new();
         let indices: Vec<u32> = self.attached.keys().copied().collect();
         for index in indices {
             let Some(attached) = self.attached.get_mut(&index) else {
@@ -265,15 +269,16 @@ impl Hooks {
                     let (_, old) = attached.links.remove(position);
                     let _ = program::<SchedClassifier>(&mut self.ebpf, name)?.detach(old);
                 }
-                moved.push(interface.clone());
                 match self.attach_classifier(&interface, name, kind) {
                     Ok(id) => {
+                        moved.entry(interface.clone()).or_insert(Ok(()));
                         if let Some(attached) = self.attached.get_mut(&index) {
                             attached.links.insert(position, (name, id));
                         }
                     }
                     // All or none: the caller attaches it anew.
-                    Err(_) => {
+                    Err(error) => {
+                        moved.insert(interface, Err(error));
                         self.forget(index);
                         break;
                     }

@@ -201,7 +201,12 @@ fn cycle_source() -> Check {
         Ok(found) => Check::warn(
             "cycles",
             found.to_string(),
-            "none needed; counts of the processor's own cycles need a machine that shows its PMU",
+            match cycles::permission() {
+                Ok(()) => {
+                    "none needed; counts of the processor's own cycles need a machine that shows its PMU"
+                }
+                Err(_) => "see performance events",
+            },
         ),
         Err(error) => Check::warn("cycles", error.to_string(), "--cycles none"),
     }

@@ -58,7 +58,7 @@ pub struct Processors {
     own_cost: Option<OwnCost>,
     misses: u64,
     online: BTreeSet<u32>,
-    lacks_counters: bool,
+    has_stale_counters: bool,
 }
 
 /// What the vantage gives for an interval.
@@ -88,7 +88,7 @@ impl Processors {
             own_cost: None,
             misses: 0,
             online: BTreeSet::new(),
-            lacks_counters: false,
+            has_stale_counters: false,
         })
     }
 
@@ -143,6 +143,8 @@ impl Processors {
             for cpu in off {
                 info!(cpu, "CPU is off");
                 self.online.remove(&cpu);
+                // Its counter counts no more, not even when it is back.
+                self.has_stale_counters = true;
             }
             if started.elapsed() < SETTLE_WITHIN {
                 break;
@@ -152,8 +154,8 @@ impl Processors {
             warn!(
                 cpu,
                 reason,
-                "cannot end the CPU's books: its idle time and its softirqs count in the next \
-                 interval"
+                "cannot end the CPU's books: what it did without an account, and its running task, \
+                 count in the next interval"
             );
         }
         Ok(())
@@ -176,7 +178,7 @@ impl Processors {
             );
             // A CPU that was off for a moment left its counter dead.
             self.cycles.close();
-            self.lacks_counters = true;
+            self.has_stale_counters = true;
         }
         let terms = Terms {
             source: self.cycles.source(),
@@ -206,14 +208,14 @@ impl Processors {
     /// Opens counters on CPUs that came online, so that they are there before the next interval.
     fn follow_cpus(&mut self) -> anyhow::Result<()> {
         let online = online::cpus()?;
-        if online == self.online && !self.lacks_counters {
+        if online == self.online && !self.has_stale_counters {
             return Ok(());
         }
         self.cycles.follow(&online)?;
         for (cpu, counter) in self.cycles.counters() {
             self.maps.set_counter(cpu, counter)?;
         }
-        self.lacks_counters = false;
+        self.has_stale_counters = false;
         self.online = online;
         Ok(())
     }

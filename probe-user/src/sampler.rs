@@ -213,7 +213,10 @@ impl Sampler {
                 (
                     index,
                     Edge {
-                        before: before.get(&index).copied().unwrap_or(after),
+                        // Without a first reading the counter may have moved since the last one known.
+                        before: *before.get(&index).unwrap_or_else(|| {
+                            self.edges.get(&index).map_or(&after, |edge| &edge.after)
+                        }),
                         after,
                     },
                 )

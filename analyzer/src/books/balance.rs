@@ -220,24 +220,42 @@ pub(crate) struct Unseen {
     pub packets: i64,
 }
 
-/// Rows in which more was sent than passed. What passed before the counter was read at the row's end
-/// is within its boundary, and drops only make less of what was sent.
+/// Rows in which more was sent than can have passed: more than passed in the row, in packets, and
+/// was waiting behind the hook before it (in a qdisc, or at a driver that counts what it has
+/// completed). What passes before the counter is read at a row's end is within its boundary. What was
+/// waiting is not known before the first row of an unbroken run, which is therefore never one.
 pub(super) fn unseen(series: &Series, entries: &[Entry]) -> Vec<Unseen> {
     let basis = account(series, entries).basis;
-    let of_row = |entry: &Entry| {
-        let passed = match basis {
-            Some(Basis::Packets) => entry.passed.packets,
-            Some(Basis::Buffers) => entry.passed.buffers,
-            None => entry.passed.packets.max(entry.passed.buffers),
+    let mut unseen = Vec::new();
+    let mut waiting: Option<i64> = None;
+    for (at, entry) in entries.iter().enumerate() {
+        if at > 0 && entries[at - 1].end_us != entry.start_us {
+            waiting = None;
+        }
+        let Some((sent, _)) = entry.kernel.filter(|&(sent, _)| sent >= 0) else {
+            waiting = None;
+            continue;
         };
-        let packets = entry.kernel?.0 - passed - entry.boundary.0;
-        (packets > 0).then_some(Unseen {
-            from_us: entry.start_us,
-            until_us: entry.end_us,
-            packets,
-        })
-    };
-    entries.iter().filter_map(of_row).collect()
+        // A driver that counts buffers counts packets where the kernel segments below the hook.
+        let most = entry.passed.packets.max(entry.passed.buffers);
+        if let Some(waiting) = waiting {
+            let packets = sent - most - waiting - entry.boundary.0;
+            if packets > 0 {
+                unseen.push(Unseen {
+                    from_us: entry.start_us,
+                    until_us: entry.end_us,
+                    packets,
+                });
+            }
+        }
+        let passed = match basis {
+            Some(Basis::Buffers) => entry.passed.buffers,
+            Some(Basis::Packets) | None => entry.passed.packets,
+        };
+        let left = waiting.unwrap_or_default() + passed - sent;
+        waiting = Some((left - entry.dropped_behind.unwrap_or_default()).max(0));
+    }
+    unseen
 }
 
 fn sums(entries: &[Entry]) -> Sums {

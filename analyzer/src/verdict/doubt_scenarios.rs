@@ -189,9 +189,16 @@ fn what_an_uplink_sent_past_its_hook_takes_a_drop_away() {
         });
         scene.clone()
     };
-    // As many as the boundary leaves open, and at a time that does not matter.
+    for second in 0..10 {
+        sent(second, 20, 0);
+    }
     let explained = sent(3, 25, 5);
     explained.check(Outcome::Fail, &[Verdict::Dropped]);
+    sent(2, 5, 0);
+    let drained = sent(3, 35, 0);
+    drained.check(Outcome::Fail, &[Verdict::Dropped]);
+    sent(2, 20, 0);
+    sent(3, 20, 0);
     let elsewhere = sent(8, 50, 5);
     elsewhere.check(Outcome::Fail, &[Verdict::Dropped]);
     let report = sent(3, 50, 5).check(Outcome::Inconclusive, &[Verdict::Unknown]);
@@ -200,6 +207,29 @@ fn what_an_uplink_sent_past_its_hook_takes_a_drop_away() {
         notes.contains("node gateway: eth1 sent 25 packets that its hook did not see"),
         "{notes}"
     );
+}
+
+#[test]
+fn a_driver_that_counts_buffers_may_count_their_packets_too() {
+    let mut scene = Scene::with_policy();
+    scene.sends(udp(40000), 2.0, 4.5);
+    scene.hook("gateway", Vantage::Uplink, "eth1", 0, 10);
+    scene.hook("gateway", Vantage::Wire, "eth1", 0, 10);
+    let mut sent = |second: i64, kernel_packets: i64| {
+        scene.amend("gateway", Vantage::Uplink, second, |row| {
+            row.counted.packets = 200;
+            row.counted.buffers = 20;
+            row.kernel_packets = Some(kernel_packets);
+            row.kernel_bytes = Some(0);
+        });
+        scene.clone()
+    };
+    for second in 0..10 {
+        sent(second, 20);
+    }
+    // Segmented by the kernel, below the hook; then more than any counting makes of it.
+    sent(3, 200).check(Outcome::Fail, &[Verdict::Dropped]);
+    sent(3, 201).check(Outcome::Inconclusive, &[Verdict::Unknown]);
 }
 
 #[test]

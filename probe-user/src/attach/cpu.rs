@@ -92,7 +92,7 @@ impl Hooks {
         }
         Ok(match returned {
             settled::BUSY => Settled::Missed("a softirq was in the way each time"),
-            _ => Settled::Missed("the kernel did not run the program"),
+            _ => Settled::Missed("the program gave no result"),
         })
     }
 

@@ -48,7 +48,8 @@ struct Books {
 struct Known {
     totals: CpuTotals,
     settled_ns: u64,
-    was_off: bool,
+    /// The end of the last interval before which it was not yet found off.
+    off_since_ns: Option<u64>,
 }
 
 /// What an interval was charged.
@@ -149,13 +150,17 @@ impl Books {
         let mut boundary_ns = self.boundary_ns;
         for ((cpu, known), state) in (0..).zip(&mut self.cpus).zip(states) {
             if state.settled_ns == known.settled_ns {
-                known.was_off |= !online.contains(&cpu);
+                if !online.contains(&cpu) {
+                    known.off_since_ns.get_or_insert(self.boundary_ns);
+                }
                 continue;
             }
             let mut news = since(&state.settled, &known.totals);
             // A CPU that comes back finds the time that it was off as idle time of its own.
-            if known.was_off && known.settled_ns != 0 {
-                let away_ns = self.boundary_ns.saturating_sub(known.settled_ns);
+            if let Some(since_ns) = known.off_since_ns
+                && known.settled_ns != 0
+            {
+                let away_ns = self.boundary_ns.saturating_sub(since_ns);
                 news.idle.ns = news.idle.ns.saturating_sub(away_ns);
             }
             totals = sum(&totals, &news);
@@ -163,7 +168,7 @@ impl Books {
             *known = Known {
                 totals: state.settled,
                 settled_ns: state.settled_ns,
-                was_off: false,
+                off_since_ns: None,
             };
         }
         self.boundary_ns = boundary_ns;
@@ -276,6 +281,10 @@ mod tests {
         assert_eq!(idle_seconds(&mut books, [4, 1], &[0, 1]), 1.0);
         assert_eq!(idle_seconds(&mut books, [5, 5], &[0, 1]), 2.0);
         assert_eq!(idle_seconds(&mut books, [6, 6], &[0, 1]), 2.0);
+        // Not settled in one interval and off in the next.
+        assert_eq!(idle_seconds(&mut books, [7, 6], &[0, 1]), 1.0);
+        assert_eq!(idle_seconds(&mut books, [8, 6], &[0]), 1.0);
+        assert_eq!(idle_seconds(&mut books, [9, 9], &[0, 1]), 3.0);
     }
 
     #[test]

@@ -61,8 +61,15 @@ impl Sampler {
                 warn!("cannot follow {}: {error:#}", chosen.link.name);
             }
         }
-        for interface in self.hooks.keep_first(&mut self.netlink)? {
-            warn!(%interface, "another program had gone before ours; put back at the head");
+        for (interface, moved) in self.hooks.keep_first(&mut self.netlink)? {
+            match moved {
+                Ok(()) => {
+                    warn!(%interface, "another program had gone before ours or taken it off: it is first again");
+                }
+                Err(error) => {
+                    warn!(%interface, "another program has gone before ours or taken it off: {error:#}");
+                }
+            }
         }
         // Our own programs' coming and going changes chains too.
         self.standings = self.standings();

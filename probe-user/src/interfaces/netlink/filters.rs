@@ -1,7 +1,7 @@
 //! Filters at a link's clsact qdisc: whether ours is the first, and whether others run behind it.
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::tc::{TcHandle, TcMessage};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 
 use super::{Netlink, NetlinkError};
 
@@ -40,11 +40,14 @@ impl Netlink {
         };
         let question = RouteNetlinkMessage::GetTrafficFilter(question);
         let filters = self.dump("filters", question, |answer| match answer {
-            RouteNetlinkMessage::NewTrafficFilter(message) => Some(Filter {
-                // `TC_H_MAJ`: the priority stands above the protocol.
-                priority: (message.header.info >> 16) as u16,
-                handle: u32::from(message.header.handle),
-            }),
+            // Packets begin at chain 0; others are only jumped to.
+            RouteNetlinkMessage::NewTrafficFilter(message) if chain(&message) == 0 => {
+                Some(Filter {
+                    // `TC_H_MAJ`: the priority stands above the protocol.
+                    priority: (message.header.info >> 16) as u16,
+                    handle: u32::from(message.header.handle),
+                })
+            }
             _ => None,
         })?;
         // Each priority is told with a handle of zero as well, before its filters.
@@ -57,4 +60,15 @@ impl Netlink {
         let filters = self.filters(index, Side::Egress)?;
         Ok(filters.iter().any(|filter| filter.handle != u32::from(own)))
     }
+}
+
+fn chain(message: &TcMessage) -> u32 {
+    let chain = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            TcAttribute::Chain(chain) => Some(*chain),
+            _ => None,
+        });
+    chain.unwrap_or_default()
 }
