@@ -264,7 +264,7 @@ fn refusals_are_one_line_with_file_and_column() {
     check(
         &batch,
         &pairs("7", "flows"),
-        ": schema version 7 is unknown, this build reads 3; use the weighbridge that wrote it",
+        ": schema version 7 is unknown, this build reads 4; use the weighbridge that wrote it",
     );
     check(
         &batch,

@@ -158,12 +158,12 @@ fn manifests_are_read_as_written() {
     assert_eq!(
         refused("{\"schema_version\": 9}"),
         format!(
-            "{shown}: schema version 9 is unknown, this build reads 3; use the weighbridge that wrote it"
+            "{shown}: schema version 9 is unknown, this build reads 4; use the weighbridge that wrote it"
         )
     );
     assert_eq!(refused("{"), format!("{shown}: not a run manifest"));
     assert_eq!(
-        refused("{\"schema_version\": 3}"),
+        refused("{\"schema_version\": 4}"),
         format!("{shown}: not a run manifest")
     );
     fs::remove_file(&path).expect("it is removed");
