@@ -71,7 +71,12 @@ struct Rules<'a> {
 
 impl Rules<'_> {
     fn mangle(&self) -> String {
-        let mut rules = String::from("*mangle\n:PREROUTING ACCEPT\n");
+        // As kube-proxy does: what belongs to no connection that is known (the last FIN of one that came
+        // from a gateway that died) is not translated, and would leave with the pod's address.
+        let mut rules = String::from(
+            "*mangle\n:PREROUTING ACCEPT\n:FORWARD ACCEPT\n\
+             -A FORWARD -m conntrack --ctstate INVALID -j DROP\n",
+        );
         let Some(placement) = self.placement else {
             rules.push_str("COMMIT\n");
             return rules;
