@@ -6,11 +6,11 @@
 
 pub mod health;
 pub mod kinds;
+mod reading;
 mod reduce;
 mod versions;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -32,13 +32,12 @@ use crate::spool::{Interval, Origin, Spool};
 use crate::{clock, sampler};
 
 use self::health::{Figures, RecorderHealth};
-use self::versions::{Scope, Versions};
-use self::watch::{Failure, Said};
+use self::reading::News;
+use self::versions::Versions;
+use self::watch::Said;
 
 /// Time between two writes of what was seen.
 const FLUSH: Duration = Duration::from_secs(1);
-/// Twice the longest time that kube's watcher waits until it tries again.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 /// What the API may say before it was taken in.
 const QUEUE: usize = 1024;
 
@@ -151,8 +150,6 @@ struct Recorder {
     versions: Versions,
     pending: Vec<ObjectRow>,
     figures: Figures,
-    /// When reading failed last, by kind.
-    last_failures: BTreeMap<String, Instant>,
     is_complete: bool,
     ready: Option<ReadyFile>,
 }
@@ -174,7 +171,6 @@ impl Recorder {
             versions,
             pending: Vec::new(),
             figures: Figures::default(),
-            last_failures: BTreeMap::new(),
             is_complete: false,
             ready: None,
         }
@@ -205,7 +201,8 @@ impl Recorder {
             tokio::select! {
                 Some(told) = said.recv() => self.take(told),
                 _ = flush.tick() => {
-                    self.forget_old_failures();
+                    let news = self.figures.reading.forget_old(Instant::now());
+                    news.iter().for_each(tell);
                     self.flush(health)?;
                     if Instant::now() >= next_merge {
                         next_merge = Instant::now() + self.config.merge_every;
@@ -243,7 +240,9 @@ impl Recorder {
                 return;
             }
             Said::Failed(scope, failure) => {
-                self.failed(&scope, failure);
+                let (name, reading) = (health::name(&scope), &mut figures.reading);
+                let news = reading.failed(&name, failure, Instant::now());
+                news.iter().for_each(tell);
                 return;
             }
             Said::Begin(scope) => {
@@ -273,43 +272,8 @@ impl Recorder {
             *figures.rows.entry(scope.kind.kind).or_default() += rows.len() as u64;
         }
         self.pending.extend(rows);
-        self.answered(&health::name(&scope));
-    }
-
-    /// A kind can be read, whether it said so or is quiet.
-    fn answered(&mut self, name: &str) {
-        let failing = self.figures.failing.remove(name);
-        self.last_failures.remove(name);
-        if failing.is_some_and(|(failure, _)| failure.is_of_server()) && !self.figures.is_away() {
-            info!("the API server answers again");
-        }
-    }
-
-    /// Nothing is said where a watch goes on and nothing happens: what failed would have failed
-    /// again by now.
-    fn forget_old_failures(&mut self) {
-        let old = self.last_failures.iter();
-        let old = old.filter(|(_, last)| last.elapsed() > LONGEST_BACKOFF);
-        let old: Vec<String> = old.map(|(name, _)| name.clone()).collect();
-        old.iter().for_each(|name| self.answered(name));
-    }
-
-    /// A server that is away fails every kind: one line says so.
-    fn failed(&mut self, scope: &Scope, failure: Failure) {
-        let name = health::name(scope);
-        let figures = &mut self.figures;
-        figures.failures += 1;
-        let known = figures.failing.get(&name);
-        let is_news = match &failure {
-            Failure::Other(_) => !figures.is_away(),
-            failure => known.is_none_or(|(known, _)| known != failure),
-        };
-        if is_news {
-            warn!(kind = name, "{failure}; it is tried again");
-        }
-        let since = known.map_or_else(Instant::now, |(_, since)| *since);
-        self.last_failures.insert(name.clone(), Instant::now());
-        figures.failing.insert(name, (failure, since));
+        let news = self.figures.reading.answered(&health::name(&scope));
+        news.iter().for_each(tell);
     }
 
     fn flush(&mut self, health: &RecorderHealth) -> anyhow::Result<()> {
@@ -369,6 +333,14 @@ impl Recorder {
                 anyhow::Error::from(error)
             );
         }
+    }
+}
+
+fn tell(news: &News) {
+    match news {
+        News::Failed(kind, failure) => warn!(kind, "{failure}; it is tried again"),
+        News::AnswersAgain => info!("the API server answers again"),
+        News::ReadAgain(kind) => info!(kind, "can be read again"),
     }
 }
 

@@ -32,9 +32,6 @@ const ETHERNET_HEADER_BYTES: i64 = 14;
 const HZ: i64 = 499;
 /// How far processor time may be from the kernel's account of a cgroup.
 const AGREED: f64 = 0.03;
-/// How far what a run is charged may be from the clock: intervals of two nodes do not end together, and
-/// the share of those at the run's ends that is the run's is taken from their lengths.
-const OF_A_RUN: f64 = 0.05;
 /// How far it may be from the clock, or from /proc/stat, which counts in hundredths of a second.
 const CONSERVED: f64 = 0.02;
 
@@ -325,7 +322,7 @@ impl Played {
         let charged = number(&run["charged"]["cpu_ns"]);
         let recorded_s = (charged + number(&run["idle_cpu_ns"])) / 1e9;
         println!("{recorded_s} CPU s recorded of {machine_s}");
-        assert!((recorded_s / machine_s - 1.0).abs() < OF_A_RUN, "{run:#}");
+        assert!((recorded_s / machine_s - 1.0).abs() < CONSERVED, "{run:#}");
     }
 
     /// Nodes that wrote rows that hold for the whole kernel.

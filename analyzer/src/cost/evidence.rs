@@ -83,9 +83,13 @@ impl<'a> CostEvidence<'a> {
                     let wide = node.wide.entry(interval).or_default();
                     wide.add(vector, part, row);
                 }
-                (CpuScope::Outside, _) => node.outside.add(row, weight),
+                (CpuScope::Outside, _) => {
+                    node.outside.add(row, weight);
+                    node.see(interval, row);
+                }
                 (CpuScope::Cgroup, Some(part)) => {
                     node.tasks.add(row, weight);
+                    node.see(interval, row);
                     let subject = subject_of(row, pod, part);
                     run.subjects.entry(subject).or_default().add(row, weight);
                 }

@@ -24,20 +24,27 @@ pub(super) struct Once {
     pub covered_us: i64,
 }
 
+/// How long intervals lie in a window.
+pub(super) fn covered(spans: &[Span], window: &Window) -> i64 {
+    let each = spans.iter().map(|span| overlap(span.0, span.1, window));
+    each.sum()
+}
+
 /// Says how much each interval counts within a window, so that no moment counts twice.
-pub(super) fn count_once(nodes: &BTreeMap<String, impl AsRef<[Span]>>, window: &Window) -> Once {
-    let covered = |spans: &[Span]| -> i64 {
-        let each = spans.iter().map(|span| overlap(span.0, span.1, window));
-        each.sum()
-    };
-    let mut order: Vec<(&String, &[Span])> = nodes
+pub(super) fn count_once(nodes: &BTreeMap<String, Vec<Span>>, window: &Window) -> Once {
+    let mut order: Vec<(&str, &[Span])> = nodes
         .iter()
-        .map(|(node, spans)| (node, spans.as_ref()))
+        .map(|(node, spans)| (node.as_str(), spans.as_slice()))
         .collect();
     // A stable sort: of two that cover as much, the first by name.
-    order.sort_by_key(|(_, spans)| -covered(spans));
+    order.sort_by_key(|(_, spans)| -covered(spans, window));
+    count_in_order(&order, window)
+}
+
+/// The same, where it is known whom to believe first.
+pub(super) fn count_in_order(order: &[(&str, &[Span])], window: &Window) -> Once {
     let mut once = Once {
-        main: order.first().map(|(node, _)| (*node).clone()),
+        main: order.first().map(|(node, _)| (*node).to_owned()),
         ..Once::default()
     };
     let mut free = vec![(window.from_us, window.to_us)];
@@ -49,7 +56,7 @@ pub(super) fn count_once(nodes: &BTreeMap<String, impl AsRef<[Span]>>, window: &
             let weight = portion(taken_us, span.1 - span.0);
             if weight > 0 {
                 once.covered_us += taken_us;
-                *once.weights.entry((node.clone(), span)).or_default() += weight;
+                *once.weights.entry(((*node).to_owned(), span)).or_default() += weight;
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Part;
-use super::kernel::{Once, Span, count_once};
+use super::kernel::{Once, Span, count_in_order, count_once, covered};
 use super::report::KernelBooks;
 use super::span::{Weighted, overlap, portion, weight};
 use super::tally::{Charge, NodeTally, Place, RunTally};
@@ -62,7 +62,7 @@ fn kernel(boot_id: &str, nodes: &BTreeMap<&str, &NodeTally>, window: &Window) ->
     let mut kernel = Kernel {
         boot_id: boot_id.to_owned(),
         nodes: nodes.keys().map(|name| (*name).to_owned()).collect(),
-        outside: outside(nodes),
+        outside: outside(nodes, window),
         books: books(boot_id, nodes, &once, window),
         ..Kernel::default()
     };
@@ -85,24 +85,31 @@ fn kernel(boot_id: &str, nodes: &BTreeMap<&str, &NodeTally>, window: &Window) ->
     kernel
 }
 
-/// Tasks outside all nodes: what one node sees outside itself less the tasks of the others.
-fn outside(nodes: &BTreeMap<&str, &NodeTally>) -> Charge {
-    let seen = |node: &NodeTally| node.tasks.cpu_ns.amount() + node.outside.cpu_ns.amount();
-    let with_outside = nodes
-        .iter()
-        .filter(|(_, node)| node.outside != Charge::default());
-    // The node that was watched longest sees most; of two that see as much, the first by name.
-    let main = with_outside.max_by_key(|(name, node)| (seen(node), std::cmp::Reverse(**name)));
-    let Some((main, seer)) = main else {
-        return Charge::default();
-    };
-    let mut others = Charge::default();
+/// Tasks outside all nodes: all tasks that nodes saw, each moment by one of them, less the nodes' own.
+///
+/// Who wrote most of what is kernel-wide is believed first, so that these tasks, softirqs and idle time
+/// are of the same intervals and make up the machine's time, however the run cuts them.
+fn outside(nodes: &BTreeMap<&str, &NodeTally>, window: &Window) -> Charge {
+    let mut seers = Vec::new();
     for (name, node) in nodes {
-        if name != main {
-            others.join(node.tasks);
-        }
+        let wide: Vec<Span> = node.wide.keys().copied().collect();
+        let seen: Vec<Span> = node.seen.keys().copied().collect();
+        let rank = (covered(&wide, window), covered(&seen, window));
+        seers.push((rank, *name, seen));
     }
-    seer.outside.less(others)
+    // A stable sort: of two alike, the first by name.
+    seers.sort_by_key(|(rank, ..)| std::cmp::Reverse(*rank));
+    let order: Vec<(&str, &[Span])> = seers
+        .iter()
+        .map(|(_, name, seen)| (*name, seen.as_slice()))
+        .collect();
+    let (mut seen, mut own) = (Charge::default(), Charge::default());
+    for ((name, span), weight) in &count_in_order(&order, window).weights {
+        let (cpu_ns, cycles, events) = nodes[name.as_str()].seen[span];
+        seen.add_raw(cpu_ns, cycles, events, *weight);
+    }
+    nodes.values().for_each(|node| own.join(node.tasks));
+    seen.less(own)
 }
 
 /// The books by the rows of the node that wrote most of what is kernel-wide.
@@ -163,4 +170,48 @@ pub(super) fn kernel_of<'a>(kernels: &'a [Kernel], place: &Place) -> Option<&'a 
     kernels
         .iter()
         .find(|kernel| kernel.boot_id == place.boot_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Window = Window {
+        from_us: 0,
+        to_us: 10_000_000,
+    };
+    const CPUS: i64 = 2;
+
+    /// A node that saw what runs outside it: intervals of a second that end so much after the full one.
+    fn node(late_us: i64, outside_ns: impl Fn(Span) -> i64) -> NodeTally {
+        let mut node = NodeTally::default();
+        for second in -1..=10 {
+            let start_us = second * 1_000_000 + late_us;
+            let span = (start_us, start_us + 1_000_000);
+            let weight = weight(span.0, span.1, &WINDOW);
+            if weight == 0 {
+                continue;
+            }
+            let ns = outside_ns(span);
+            node.watched.insert(span);
+            node.seen.insert(span, (ns, 0, 0));
+            node.outside.add_raw(ns, 0, 0, weight);
+            node.wide.entry(span).or_default().idle_ns = CPUS * 1_000_000_000 - ns;
+        }
+        node
+    }
+
+    #[test]
+    fn two_that_cut_a_run_differently_make_up_the_machine_s_time_and_no_more() {
+        // One CPU is busy before and after the run, and in the run neither.
+        let busy_ns = |span: Span| 1_000 * (span.1 - span.0 - overlap(span.0, span.1, &WINDOW));
+        let (even, late) = (node(0, busy_ns), node(500_000, busy_ns));
+        assert!(late.outside.cpu_ns.amount() > even.outside.cpu_ns.amount());
+        for (first, second) in [(&even, &late), (&late, &even)] {
+            let nodes = BTreeMap::from([("a", first), ("b", second)]);
+            let kernel = kernel("boot", &nodes, &WINDOW);
+            let recorded = kernel.outside.cpu_ns.amount() + kernel.idle_cpu_ns.unwrap();
+            assert_eq!(recorded, CPUS * 10 * 1_000_000_000);
+        }
+    }
 }

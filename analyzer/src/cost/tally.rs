@@ -64,6 +64,8 @@ pub(super) struct NodeTally {
     pub watched: BTreeSet<Span>,
     pub tasks: Charge,
     pub outside: Charge,
+    /// Tasks of both kinds in each interval: time, cycles, switches.
+    pub seen: BTreeMap<Span, (i64, i64, i64)>,
     pub cpus: Option<i32>,
     pub memory: Watermark,
     pub uplinks: TrafficSum,
@@ -198,6 +200,14 @@ impl Watermark {
 }
 
 impl NodeTally {
+    /// Takes in a row of tasks that it saw.
+    pub fn see(&mut self, interval: Span, row: &CpuRow) {
+        let sums = self.seen.entry(interval).or_default();
+        sums.0 += row.cpu_ns;
+        sums.1 += row.cycles.unwrap_or(0);
+        sums.2 += row.events;
+    }
+
     /// What its probe counts as cycles.
     pub fn basis(&self) -> CycleBasis {
         CycleBasis::joined(self.sources.iter().copied())

@@ -12,6 +12,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::kinds::KINDS;
+use super::reading::Reading;
 use super::versions::Scope;
 use super::watch::Failure;
 use crate::health::Shown;
@@ -33,12 +34,10 @@ pub struct Figures {
     pub unlisted: BTreeSet<String>,
     /// Kinds that the cluster lacks.
     pub absent: BTreeSet<String>,
-    /// Kinds whose reading fails now, why, and since when.
-    pub failing: BTreeMap<String, (Failure, Instant)>,
+    /// Kinds whose reading fails now.
+    pub reading: Reading,
     /// Rows made, by kind.
     pub rows: BTreeMap<&'static str, u64>,
-    /// Failed attempts to read.
-    pub failures: u64,
     /// Lists begun.
     pub lists: u64,
     /// Objects that are there.
@@ -85,16 +84,10 @@ impl Figures {
     /// Whether every kind that the cluster has was listed once, but those that may not be read.
     pub fn is_complete(&self) -> bool {
         let refused = |name: &String| {
-            let failure = self.failing.get(name).map(|(failure, _)| failure);
+            let failure = self.reading.failure(name);
             matches!(failure, Some(Failure::Refused | Failure::Absent))
         };
         self.is_discovered && self.unlisted.iter().all(refused)
-    }
-
-    /// Whether the server fails some kind.
-    pub fn is_away(&self) -> bool {
-        let mut failing = self.failing.values();
-        failing.any(|(failure, _)| failure.is_of_server())
     }
 
     fn complaint(&self, now: Instant) -> Option<String> {
@@ -104,26 +97,26 @@ impl Figures {
         if !self.is_discovered {
             return Some("the API server has not said which kinds it has".to_owned());
         }
-        let refused = self.failing.iter().find(|(name, (failure, _))| {
+        let refused = self.reading.failing(now).find(|(name, failure, _)| {
             let kind = name.rsplit('/').next().unwrap_or_default();
             let is_core = KINDS
                 .iter()
                 .any(|known| known.is_core() && known.kind == kind);
-            is_core && *failure == Failure::Refused
+            is_core && **failure == Failure::Refused
         });
-        if let Some((name, _)) = refused {
+        if let Some((name, ..)) = refused {
             return Some(format!("{name} may not be read: grant get, list and watch"));
         }
         if !self.is_complete() {
             let names: Vec<&str> = self.unlisted.iter().map(String::as_str).collect();
             return Some(format!("not listed yet: {}", names.join(", ")));
         }
-        let long = self.failing.iter().find(|(_, (failure, since))| {
-            matches!(failure, Failure::Other(_)) && now.saturating_duration_since(*since) > PATIENCE
-        });
-        long.map(|(name, (failure, _))| match failure {
-            Failure::Other(reason) => format!("{name} cannot be read: {reason}"),
-            Failure::Absent | Failure::Refused => format!("{name} cannot be read"),
+        let mut failing = self.reading.failing(now);
+        failing.find_map(|(name, failure, since)| match failure {
+            Failure::Other(reason) if since > PATIENCE => {
+                Some(format!("{name} cannot be read: {reason}"))
+            }
+            _ => None,
         })
     }
 }
@@ -166,7 +159,10 @@ impl Collector for Snapshot {
         let states = [
             ([("state", "watched")], figures.present.len()),
             ([("state", "absent")], figures.absent.len()),
-            ([("state", "failing")], figures.failing.len()),
+            (
+                [("state", "failing")],
+                figures.reading.failing(Instant::now()).count(),
+            ),
         ];
         let states = states.map(|(labels, kinds)| (labels, kinds as u64));
         gauge(&mut encoder, "kinds", "Kinds by how they are read", &states)?;
@@ -175,7 +171,7 @@ impl Collector for Snapshot {
             (
                 "read_failures",
                 "Failed attempts to read from the API server",
-                figures.failures,
+                figures.reading.failures(),
             ),
             ("rows_written", "Rows on disk", figures.written.object_rows),
             (
@@ -226,7 +222,9 @@ mod tests {
             let since = Instant::now()
                 .checked_sub(Duration::from_secs(ago))
                 .unwrap();
-            BTreeMap::from([(name.to_owned(), (failure, since))])
+            let mut reading = Reading::default();
+            reading.failed(name, failure, since);
+            reading
         };
         check(
             Figures::default(),
@@ -245,28 +243,28 @@ mod tests {
         check(
             Figures {
                 unlisted,
-                failing: failing_kind,
+                reading: failing_kind,
                 ..complete()
             },
             None,
         );
         check(
             Figures {
-                failing: failing("Pod", Failure::Refused, 0),
+                reading: failing("Pod", Failure::Refused, 0),
                 ..complete()
             },
             Some("Pod may not be read: grant get, list and watch"),
         );
         check(
             Figures {
-                failing: failing("Pod", other(), 5),
+                reading: failing("Pod", other(), 5),
                 ..complete()
             },
             None,
         );
         check(
             Figures {
-                failing: failing("Pod", other(), 200),
+                reading: failing("Pod", other(), 200),
                 ..complete()
             },
             Some("Pod cannot be read: connection refused"),
