@@ -26,7 +26,8 @@ use crate::dataset::{self, binary};
 const EGRESS_IP: &str = "172.18.0.100";
 const WORKER_IP: &str = "172.18.0.2";
 const POD_IP: &str = "10.0.1.5";
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Longer than a server's restart and the recorder's wait for a quiet watch together.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// Whose account the recorder has.
 const ACCOUNT: &str = "recorder";
 

@@ -34,6 +34,8 @@ const HZ: i64 = 499;
 const AGREED: f64 = 0.03;
 /// How far it may be from the clock, or from /proc/stat, which counts in hundredths of a second.
 const CONSERVED: f64 = 0.02;
+/// How far what a run recorded may be from the processors' time in it.
+const CONSERVED_IN_A_RUN: f64 = 0.005;
 
 #[test]
 fn two_probes_on_one_kernel_write_what_the_kernel_counted() {
@@ -322,7 +324,8 @@ impl Played {
         let charged = number(&run["charged"]["cpu_ns"]);
         let recorded_s = (charged + number(&run["idle_cpu_ns"])) / 1e9;
         println!("{recorded_s} CPU s recorded of {machine_s}");
-        assert!((recorded_s / machine_s - 1.0).abs() < CONSERVED, "{run:#}");
+        let off = (recorded_s / machine_s - 1.0).abs();
+        assert!(off < CONSERVED_IN_A_RUN, "{run:#}");
     }
 
     /// Nodes that wrote rows that hold for the whole kernel.
