@@ -59,6 +59,7 @@ pub struct Processors {
     misses: u64,
     online: BTreeSet<u32>,
     has_stale_counters: bool,
+    charges_softirqs: bool,
 }
 
 /// What the vantage gives for an interval.
@@ -89,6 +90,7 @@ impl Processors {
             misses: 0,
             online: BTreeSet::new(),
             has_stale_counters: false,
+            charges_softirqs: true,
         })
     }
 
@@ -100,7 +102,8 @@ impl Processors {
         if measures_self {
             self.own_cost = Some(OwnCost::calibrate(hooks)?);
         }
-        hooks.attach_processors(!is_realtime)?;
+        self.charges_softirqs = !is_realtime;
+        hooks.attach_processors(self.charges_softirqs)?;
         self.settle(hooks)?;
         info!(cycles = %self.cycles, root = %self.root.display(), "charging processor time");
         if is_realtime {
@@ -184,6 +187,7 @@ impl Processors {
             source: self.cycles.source(),
             reference_hz: self.cycles.reference_hz(),
             kernel_wide,
+            softirqs: self.charges_softirqs,
         };
         let root = &self.root;
         let place = |id: u64| place_of(index, root, id);

@@ -105,13 +105,7 @@ fn scopes(dataset: &Dataset, runs: &[&Run], args: &CostArgs) -> anyhow::Result<V
     if !recorded.touches(&asked, 0) {
         bail!("--from, --to: nothing was recorded between them");
     }
-    Ok(vec![RunScope {
-        run: String::new(),
-        case: String::new(),
-        completed: true,
-        window: within(recorded, asked),
-        client_pod: None,
-    }])
+    Ok(vec![RunScope::without_run(within(recorded, asked))])
 }
 
 fn within(window: Window, asked: Window) -> Window {

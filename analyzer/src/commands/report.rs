@@ -249,13 +249,7 @@ fn charges(
         let Some(window) = recorded(dataset)? else {
             return Ok(Err("the table cpu has no rows".to_owned()));
         };
-        scopes.push(RunScope {
-            run: String::new(),
-            case: String::new(),
-            completed: true,
-            window,
-            client_pod: None,
-        });
+        scopes.push(RunScope::without_run(window));
     }
     Ok(Ok(read_cost(dataset, history, scopes)?))
 }

@@ -1,10 +1,10 @@
 //! From sums to a report: parts, subjects, nodes, books, and what they are worth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Part;
 use super::cases::cases;
-use super::components::components;
+use super::components::{components, sampled};
 use super::doubts;
 use super::evidence::CostEvidence;
 use super::machine::{Kernel, kernel_of, kernels};
@@ -20,7 +20,8 @@ impl CostEvidence<'_> {
     /// What the runs cost.
     pub fn report(&self) -> CostReport {
         let twice = self.charged_twice.as_ref();
-        let runs: Vec<RunCost> = self.runs.iter().map(|run| assess(run, twice)).collect();
+        let mut runs: Vec<RunCost> = self.runs.iter().map(|run| assess(run, twice)).collect();
+        complete(&mut runs);
         let results = runs.iter().map(|run| run.result);
         // A run of which nothing was recorded counts no other cycles than the rest do.
         let recorded = runs.iter().filter(|run| run.charged.cpu_ns > 0);
@@ -32,6 +33,24 @@ impl CostEvidence<'_> {
             cases: cases(&runs),
             runs,
         }
+    }
+}
+
+/// Gives each run the parts that others have: where nothing was charged to one, it cost nothing.
+fn complete(runs: &mut [RunCost]) {
+    let all = runs.iter().flat_map(|run| &run.parts);
+    let all: BTreeSet<Part> = all.map(|part| part.part).collect();
+    for run in runs.iter_mut().filter(|run| run.charged.cpu_ns > 0) {
+        for part in &all {
+            if run.parts.iter().all(|own| own.part != *part) {
+                run.parts.push(PartCost {
+                    part: *part,
+                    cost: run.charged.times_zero(),
+                    memory: None,
+                });
+            }
+        }
+        run.parts.sort_by_key(|part| part.part);
     }
 }
 
@@ -82,7 +101,12 @@ fn assess(run: &RunTally, charged_twice: Option<&(String, String)>) -> RunCost {
             .filter_map(|kernel| kernel.books.clone())
             .collect(),
         losses: losses(run),
-        profile: components(&run.profile, &run.user_samples, &charged),
+        profile: components(
+            &run.profile,
+            &run.user_samples,
+            &charged,
+            sampled(run, &charges.kernels, charges.total),
+        ),
         denominators,
     };
     doubts::weigh(&mut report, run, &charges.kernels, charged_twice);
@@ -247,17 +271,27 @@ fn denominators(run: &RunTally) -> Denominators {
     let mut uplinks = TrafficSum::default();
     let mut names = Vec::new();
     for (place, node) in &run.nodes {
-        if !node.watched.is_empty() {
+        if !node.watched.is_empty() && !node.uplinks_watched.is_empty() {
             uplinks.join(node.uplinks);
             names.push(place.node.as_str());
         }
     }
     names.sort_unstable();
     names.dedup();
-    let mut described = vec![format!(
-        "wire packets, buffers and bytes: all flows at the uplinks of {}, both directions; a packet counts at every uplink that it passes",
-        names.join(", ")
-    )];
+    let mut described = vec![match names.as_slice() {
+        [] => "no wire packets, buffers and bytes: no uplink's books".to_owned(),
+        names => format!(
+            "wire packets, buffers and bytes: all flows at the uplinks of {}, both directions; a packet counts at every uplink that it passes",
+            names.join(", ")
+        ),
+    }];
+    described.extend(run.scope.offloads.iter().map(|(interface, offloads)| {
+        let offloads = match offloads.as_slice() {
+            [] => "none".to_owned(),
+            offloads => offloads.join(", "),
+        };
+        format!("offloads of {interface}: {offloads}")
+    }));
     let client_pod = run.has_client.then(|| run.client.total());
     if let (Some(name), Some(_)) = (&run.scope.client_pod, client_pod) {
         described.push(format!(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::report::{CaseCost, Cost, CycleBasis, Mean, MeanCost, MeanPart, RunCost};
 use super::{CONFIDENCE, Part};
 use crate::stats::mean::mean;
+use crate::verdict::Outcome;
 
 /// The cases of these runs, by name; runs without a case, and those that failed, are in none.
 pub(super) fn cases(runs: &[RunCost]) -> Vec<CaseCost> {
@@ -42,6 +43,11 @@ fn case_cost(case: &str, runs: &[&RunCost]) -> CaseCost {
     CaseCost {
         case: case.to_owned(),
         runs: runs.iter().map(|run| run.run.clone()).collect(),
+        inconclusive_runs: runs
+            .iter()
+            .filter(|run| run.result == Outcome::Inconclusive)
+            .map(|run| run.run.clone())
+            .collect(),
         cycle_source,
         parts: parts.collect(),
         charged: means(&charged, cycle_source),
@@ -61,11 +67,16 @@ fn means(costs: &[Cost], basis: CycleBasis) -> MeanCost {
         cpu_ns: of(|cost| Some(cost.cpu_ns as f64)),
         cycles_per_wire_packet: cycles(|cost| cost.per_wire_packet.cycles),
         cpu_ns_per_wire_packet: of(|cost| cost.per_wire_packet.cpu_ns),
+        cycles_per_buffer: cycles(|cost| cost.per_buffer.cycles),
+        cpu_ns_per_buffer: of(|cost| cost.per_buffer.cpu_ns),
+        cycles_per_byte: cycles(|cost| cost.per_byte.cycles),
+        cpu_ns_per_byte: of(|cost| cost.per_byte.cpu_ns),
         cycles_per_client_packet: cycles(|cost| cost.per_client_packet.cycles),
         cpu_ns_per_client_packet: of(|cost| cost.per_client_packet.cpu_ns),
         cycles_per_response: cycles(|cost| cost.per_response.cycles),
         cpu_ns_per_response: of(|cost| cost.per_response.cpu_ns),
         cpu_seconds_per_gbit: of(|cost| cost.cpu_seconds_per_gbit),
+        cpu_seconds_per_client_gbit: of(|cost| cost.cpu_seconds_per_client_gbit),
     }
 }
 

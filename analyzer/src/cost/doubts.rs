@@ -6,7 +6,7 @@
 use trace_schema::ledger::Vantage;
 
 use super::components;
-use super::machine::{Kernel, watched};
+use super::machine::{self, Kernel};
 use super::report::{CostLoss, CycleBasis, RunCost};
 use super::tally::RunTally;
 use super::{ENOUGH_INTERVALS, NAMELESS, TOLERANCE};
@@ -43,6 +43,7 @@ pub(super) fn weigh(
             ));
         }
     }
+    because.extend(kernels.iter().filter_map(overdrawn));
     let nameless = report
         .subjects
         .iter()
@@ -61,6 +62,21 @@ pub(super) fn weigh(
     }
     report.inconclusive_because = because;
     report.notes = notes(report, run, kernels);
+}
+
+/// Whether nodes that share a kernel were charged more together than it ran, though its books
+/// balance: each takes what lies at a run's edges as even, for intervals of its own.
+fn overdrawn(kernel: &Kernel) -> Option<String> {
+    let residual = kernel.books.as_ref()?.residual_share?;
+    let (recorded, capacity) = kernel.recorded_of_capacity()?;
+    let share = (recorded - capacity) as f64 / capacity.max(1) as f64;
+    (share > TOLERANCE && residual.abs() <= TOLERANCE).then(|| {
+        format!(
+            "{} were charged {:.1} % more together than the machine ran, since their intervals end at different times: run longer, or give their probes a shorter --interval",
+            kernel.nodes.join(", "),
+            share * 100.0
+        )
+    })
 }
 
 /// What readers of any of the runs should know, each once.
@@ -96,16 +112,30 @@ pub(super) fn notes_of_all(runs: &[RunCost], basis: CycleBasis) -> Vec<String> {
 }
 
 fn coverage(run: &RunTally, kernels: &[Kernel], because: &mut Vec<String>) {
+    let window = &run.scope.window;
     let mut fewest = f64::INFINITY;
     for (place, node) in &run.nodes {
         if node.watched.is_empty() {
             continue;
         }
-        let (covered, intervals) = watched(node, &run.scope.window);
+        let (covered, intervals) = machine::coverage(&node.watched, window);
         fewest = fewest.min(intervals);
         if covered < 1.0 - TOLERANCE {
             because.push(format!(
                 "processor time of node {} was watched for {:.1} % of the run",
+                place.node,
+                covered * 100.0
+            ));
+        }
+    }
+    uplinks(run, because);
+    for place in &run.client_nodes {
+        let node = run.nodes.get(place);
+        let watched = node.into_iter().flat_map(|node| &node.pods_watched);
+        let (covered, _) = machine::coverage(watched, window);
+        if covered < 1.0 - TOLERANCE {
+            because.push(format!(
+                "the books of node {}'s pods, the client's among them, cover {:.1} % of the run",
                 place.node,
                 covered * 100.0
             ));
@@ -128,6 +158,28 @@ fn coverage(run: &RunTally, kernels: &[Kernel], because: &mut Vec<String>) {
         because.push(format!(
             "the run lasted {fewest:.1} intervals: fewer than {ENOUGH_INTERVALS} leave its edges too much weight"
         ));
+    }
+}
+
+/// Nodes whose packets are missing from what costs are divided by.
+fn uplinks(run: &RunTally, because: &mut Vec<String>) {
+    let mut nodes = run.nodes.values();
+    // Where no uplink was watched, nothing is divided by its packets.
+    if nodes.all(|node| node.uplinks_watched.is_empty()) {
+        return;
+    }
+    for (place, node) in &run.nodes {
+        if node.watched.is_empty() {
+            continue;
+        }
+        let (covered, _) = machine::coverage(&node.uplinks_watched, &run.scope.window);
+        if covered < 1.0 - TOLERANCE {
+            because.push(format!(
+                "the books of node {}'s uplinks cover {:.1} % of the run: other packets there are missing",
+                place.node,
+                covered * 100.0
+            ));
+        }
     }
 }
 
@@ -182,6 +234,15 @@ fn notes(report: &RunCost, run: &RunTally, kernels: &[Kernel]) -> Vec<String> {
             kernel.nodes.join(", ")
         ));
     }
+    let without_softirqs = kernels
+        .iter()
+        .filter(|kernel| kernel.idle_cpu_ns.is_some() && kernel.vectors.is_empty());
+    for kernel in without_softirqs {
+        notes.push(format!(
+            "softirqs of {} have no rows, since they run as threads there (PREEMPT_RT): what the kernel receives and sends is part of other",
+            kernel.nodes.join(", ")
+        ));
+    }
     let unwatched = run.nodes.iter().filter(|(_, node)| node.watched.is_empty());
     for (place, _) in unwatched {
         notes.push(format!(
@@ -208,7 +269,8 @@ fn notes(report: &RunCost, run: &RunTally, kernels: &[Kernel]) -> Vec<String> {
                 .to_owned(),
         );
     }
-    notes.extend(report.profile.iter().flat_map(components::notes));
+    let of_profile = report.profile.iter();
+    notes.extend(of_profile.flat_map(|profile| components::notes(profile, report.cycle_source)));
     if report.probe_programs.is_none() {
         notes.push(
             "what the probe's own programs cost in the kernel is part of the other lines and was not measured (probe: --measure-self)".to_owned(),

@@ -1,6 +1,6 @@
 //! Rows become sums: each goes to the runs in whose time it lies, by the part of it that does.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use trace_schema::cpu::{CpuRow, CpuScope};
@@ -30,8 +30,18 @@ pub struct CostEvidence<'a> {
     topology: Topology<'a>,
     cluster: ClusterFacts,
     pods: HashMap<String, PodFacts>,
-    /// The node that charges a cgroup of a kernel.
-    chargers: HashMap<(String, i64), String>,
+    /// Who charges a cgroup of a kernel, and whose it is.
+    chargers: HashMap<(String, i64), Charger>,
+    /// Kernels on which tasks run outside a node.
+    with_outside: HashSet<String>,
+}
+
+/// Who charged a cgroup, and what its rows say of it.
+#[derive(Debug)]
+struct Charger {
+    node: String,
+    pod_uid: Option<String>,
+    cgroup_path: Option<String>,
 }
 
 impl<'a> CostEvidence<'a> {
@@ -44,6 +54,7 @@ impl<'a> CostEvidence<'a> {
             cluster: cluster_facts(history),
             pods: pod_facts(history),
             chargers: HashMap::new(),
+            with_outside: HashSet::new(),
         }
     }
 
@@ -85,19 +96,23 @@ impl<'a> CostEvidence<'a> {
                 }
                 (CpuScope::Outside, _) => {
                     node.outside.add(row, weight);
-                    node.see(interval, row);
+                    node.see_outside(interval, row);
                 }
                 (CpuScope::Cgroup, Some(part)) => {
                     node.tasks.add(row, weight);
-                    node.see(interval, row);
+                    node.see_own(interval, row);
                     let subject = subject_of(row, pod, part);
                     run.subjects.entry(subject).or_default().add(row, weight);
                 }
                 (CpuScope::Softirq | CpuScope::Cgroup, None) => {}
             }
         }
-        if touched && row.scope == CpuScope::Cgroup {
-            self.note_charger(row);
+        match row.scope {
+            CpuScope::Cgroup if touched => self.note_charger(row),
+            CpuScope::Outside if touched => {
+                self.with_outside.insert(row.boot_id.clone());
+            }
+            _ => {}
         }
     }
 
@@ -128,19 +143,9 @@ impl<'a> CostEvidence<'a> {
         }
     }
 
-    /// Takes in a row of `profile`.
+    /// Takes in a row of `profile`, after all rows of `cpu`.
     pub fn add_profile(&mut self, row: &ProfileRow) {
-        let pod = row.pod_uid.as_deref().and_then(|uid| self.pods.get(uid));
-        let task = Task {
-            command: &row.command,
-            pod_uid: row.pod_uid.as_deref(),
-            cgroup_path: row.cgroup_path.as_deref(),
-        };
-        // A task below no node's root has no path there.
-        let owner = match (task.pod_uid, task.cgroup_path) {
-            (None, None) => Part::Outside,
-            _ => part_of_task(&task, pod, self.cluster),
-        };
+        let owner = self.sampled_part(row);
         let samples = u64::try_from(row.samples).unwrap_or(0);
         for run in &mut self.runs {
             let is_taken = components::add(&mut run.profile, row, &run.scope.window);
@@ -169,8 +174,17 @@ impl<'a> CostEvidence<'a> {
                     let node = run.nodes.entry(place(&row.node, &row.boot_id)).or_default();
                     node.watched.insert(interval);
                 }
+                Vantage::Pod => {
+                    let node = run.nodes.entry(place(&row.node, &row.boot_id)).or_default();
+                    node.pods_watched.insert(interval);
+                }
+                Vantage::Profile => {
+                    let node = run.nodes.entry(place(&row.node, &row.boot_id)).or_default();
+                    node.sampled.insert(interval);
+                }
                 Vantage::Uplink => {
                     let node = run.nodes.entry(place(&row.node, &row.boot_id)).or_default();
+                    node.uplinks_watched.insert(interval);
                     for count in [row.counted, row.overflow, row.non_ip, row.ip_unparsed] {
                         let traffic = Traffic {
                             packets: count.packets,
@@ -219,8 +233,11 @@ impl<'a> CostEvidence<'a> {
                 bytes: row.bytes,
                 buffers: row.buffers,
             };
-            run.client.add(traffic, weight);
-            run.has_client |= weight > 0;
+            if weight > 0 {
+                run.client.add(traffic, weight);
+                run.has_client = true;
+                run.client_nodes.insert(place(&row.node, &row.boot_id));
+            }
         }
     }
 
@@ -255,14 +272,45 @@ impl<'a> CostEvidence<'a> {
             return;
         };
         let key = (row.boot_id.clone(), cgroup_id);
-        let known = self.chargers.entry(key).or_insert_with(|| row.node.clone());
-        if *known != row.node && self.charged_twice.is_none() {
-            let (one, other) = (
-                known.clone().min(row.node.clone()),
-                known.clone().max(row.node.clone()),
-            );
-            self.charged_twice = Some((one, other));
+        let known = self.chargers.entry(key).or_insert_with(|| Charger {
+            node: row.node.clone(),
+            pod_uid: None,
+            cgroup_path: None,
+        });
+        // A row of a cgroup that had gone when it was read names less.
+        if known.cgroup_path.is_none() {
+            known.pod_uid.clone_from(&row.pod_uid);
+            known.cgroup_path.clone_from(&row.cgroup_path);
         }
+        if known.node != row.node && self.charged_twice.is_none() {
+            let mut both = [known.node.clone(), row.node.clone()];
+            both.sort_unstable();
+            self.charged_twice = Some(both.into());
+        }
+    }
+
+    /// Whose the processes are that were sampled. One probe samples a kernel that several nodes share
+    /// and knows its own node's cgroups alone: the others' are known by what they were charged.
+    fn sampled_part(&self, row: &ProfileRow) -> Part {
+        let charger = row.cgroup_id.and_then(|cgroup_id| {
+            let key = (row.boot_id.clone(), cgroup_id);
+            self.chargers.get(&key)
+        });
+        let charged =
+            |of: fn(&Charger) -> &Option<String>| charger.and_then(|it| of(it).as_deref());
+        let pod_uid = row.pod_uid.as_deref();
+        let path = row.cgroup_path.as_deref();
+        let task = Task {
+            command: &row.command,
+            pod_uid: pod_uid.or_else(|| charged(|charger| &charger.pod_uid)),
+            cgroup_path: path.or_else(|| charged(|charger| &charger.cgroup_path)),
+        };
+        let is_known = charger.is_some() || task.pod_uid.is_some() || task.cgroup_path.is_some();
+        if !is_known && row.cgroup_id.is_some() && self.with_outside.contains(&row.boot_id) {
+            return Part::Outside;
+        }
+        let pod = task.pod_uid.and_then(|uid| self.pods.get(uid));
+        part_of_task(&task, pod, self.cluster)
     }
 }
 
@@ -276,6 +324,7 @@ fn tally(scope: RunScope) -> RunTally {
         part_memory: BTreeMap::new(),
         client: TrafficSum::default(),
         has_client: false,
+        client_nodes: BTreeSet::new(),
         responses: Default::default(),
         losses: BTreeMap::<_, LossSum>::new(),
         profile: Profile::default(),
@@ -347,13 +396,16 @@ fn unit_of(path: &str) -> Option<&str> {
 fn pod_facts(history: &History) -> HashMap<String, PodFacts> {
     let all = history.pods.all();
     let named = all.filter(|(_, version)| !version.uid.is_empty());
-    let facts = named.map(|(name, version)| {
+    let facts = named.flat_map(|(name, version)| {
         let facts = PodFacts {
             name: name.to_string(),
             namespace: name.namespace.clone(),
             labels: version.value.labels.clone(),
         };
-        (version.uid.clone(), facts)
+        // What the API shows of a static pod has a UID of its own.
+        let hash = version.value.manifest_hash.clone();
+        let of_hash = hash.map(|hash| (hash, facts.clone()));
+        of_hash.into_iter().chain([(version.uid.clone(), facts)])
     });
     facts.collect()
 }

@@ -1,11 +1,11 @@
 //! A kernel's own time, counted once, and its books: tasks + outside + softirqs + idle = CPUs × time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Part;
 use super::kernel::{Once, Span, count_in_order, count_once, covered};
 use super::report::KernelBooks;
-use super::span::{Weighted, overlap, portion, weight};
+use super::span::{Weighted, portion};
 use super::tally::{Charge, NodeTally, Place, RunTally};
 use crate::verdict::evidence::Window;
 
@@ -22,11 +22,23 @@ pub(super) struct Kernel {
     pub idle_cpu_ns: Option<i64>,
     /// Tasks outside all its nodes.
     pub outside: Charge,
+    /// Tasks of all its nodes.
+    pub tasks: Charge,
     /// Its books.
     pub books: Option<KernelBooks>,
 }
 
 impl Kernel {
+    /// Everything that ran and idled, and the machine's time; none where the processors are not known.
+    pub fn recorded_of_capacity(&self) -> Option<(i64, i64)> {
+        let capacity = self.books.as_ref()?.capacity_cpu_ns?;
+        let mut all = self.softirqs();
+        all.join(self.tasks);
+        all.join(self.outside);
+        let recorded = all.cpu_ns.amount() + self.idle_cpu_ns.unwrap_or_default();
+        Some((recorded, capacity))
+    }
+
     /// All softirq time.
     pub fn softirqs(&self) -> Charge {
         let mut sum = Charge::default();
@@ -59,10 +71,13 @@ fn kernel(boot_id: &str, nodes: &BTreeMap<&str, &NodeTally>, window: &Window) ->
         .map(|(name, node)| ((*name).to_owned(), node.wide.keys().copied().collect()))
         .collect();
     let once = count_once(&spans, window);
+    let mut tasks = Charge::default();
+    nodes.values().for_each(|node| tasks.join(node.tasks));
     let mut kernel = Kernel {
         boot_id: boot_id.to_owned(),
         nodes: nodes.keys().map(|name| (*name).to_owned()).collect(),
-        outside: outside(nodes, window),
+        outside: seen(nodes, window).less(tasks),
+        tasks,
         books: books(boot_id, nodes, &once, window),
         ..Kernel::default()
     };
@@ -85,11 +100,11 @@ fn kernel(boot_id: &str, nodes: &BTreeMap<&str, &NodeTally>, window: &Window) ->
     kernel
 }
 
-/// Tasks outside all nodes: all tasks that nodes saw, each moment by one of them, less the nodes' own.
+/// All tasks that nodes saw, their own and those outside them, each moment by one of them.
 ///
 /// Who wrote most of what is kernel-wide is believed first, so that these tasks, softirqs and idle time
 /// are of the same intervals and make up the machine's time, however the run cuts them.
-fn outside(nodes: &BTreeMap<&str, &NodeTally>, window: &Window) -> Charge {
+fn seen(nodes: &BTreeMap<&str, &NodeTally>, window: &Window) -> Charge {
     let mut seers = Vec::new();
     for (name, node) in nodes {
         let wide: Vec<Span> = node.wide.keys().copied().collect();
@@ -103,47 +118,51 @@ fn outside(nodes: &BTreeMap<&str, &NodeTally>, window: &Window) -> Charge {
         .iter()
         .map(|(_, name, seen)| (*name, seen.as_slice()))
         .collect();
-    let (mut seen, mut own) = (Charge::default(), Charge::default());
+    let mut all = Charge::default();
     for ((name, span), weight) in &count_in_order(&order, window).weights {
-        let (cpu_ns, cycles, events) = nodes[name.as_str()].seen[span];
-        seen.add_raw(cpu_ns, cycles, events, *weight);
+        let tasks = nodes[name.as_str()].seen[span];
+        all.add_amounts(tasks.own, *weight);
+        all.add_amounts(tasks.outside, *weight);
     }
-    nodes.values().for_each(|node| own.join(node.tasks));
-    seen.less(own)
+    all
 }
 
-/// The books by the rows of the node that wrote most of what is kernel-wide.
+/// The books, each moment by the node whose kernel-wide rows count for it.
 fn books(
     boot_id: &str,
     nodes: &BTreeMap<&str, &NodeTally>,
     once: &Once,
     window: &Window,
 ) -> Option<KernelBooks> {
-    let name = once.main.as_ref()?;
-    let node = nodes.get(name.as_str())?;
-    let (mut softirqs, mut idle) = (Weighted::default(), Weighted::default());
-    let mut covered_us = 0;
-    for (span, wide) in &node.wide {
-        let weight = weight(span.0, span.1, window);
-        covered_us += overlap(span.0, span.1, window);
-        idle.add(wide.idle_ns, weight);
+    once.main.as_ref()?;
+    let mut writers = BTreeSet::new();
+    let mut sums = [Weighted::default(); 4];
+    let [tasks, outside, softirqs, idle] = &mut sums;
+    for ((name, span), weight) in &once.weights {
+        let node = nodes.get(name.as_str())?;
+        writers.insert(name.as_str());
+        let seen = node.seen.get(span).copied().unwrap_or_default();
+        tasks.add(seen.own.cpu_ns, *weight);
+        outside.add(seen.outside.cpu_ns, *weight);
+        let wide = node.wide.get(span)?;
+        idle.add(wide.idle_ns, *weight);
         for (_, cpu_ns, _, _) in wide.vectors.values() {
-            softirqs.add(*cpu_ns, weight);
+            softirqs.add(*cpu_ns, *weight);
         }
     }
+    let [tasks, outside, softirqs, idle] = sums.map(Weighted::amount);
     let cpus = nodes.values().filter_map(|node| node.cpus).max();
-    let [tasks, outside] = [node.tasks, node.outside].map(|charge| charge.cpu_ns.amount());
-    let capacity = cpus.map(|cpus| i64::from(cpus) * covered_us * 1_000);
-    let charged = tasks + outside + softirqs.amount() + idle.amount();
+    let capacity = cpus.map(|cpus| i64::from(cpus) * once.covered_us * 1_000);
+    let charged = tasks + outside + softirqs + idle;
     let residual = capacity.filter(|capacity| *capacity > 0);
     let residual = residual.map(|capacity| (capacity - charged) as f64 / capacity as f64);
     Some(KernelBooks {
         boot_id: boot_id.to_owned(),
-        node: name.clone(),
+        node: Vec::from_iter(writers).join(", "),
         tasks_cpu_ns: tasks,
         outside_cpu_ns: outside,
-        softirq_cpu_ns: softirqs.amount(),
-        idle_cpu_ns: idle.amount(),
+        softirq_cpu_ns: softirqs,
+        idle_cpu_ns: idle,
         cpus,
         capacity_cpu_ns: capacity,
         residual_share: residual,
@@ -156,9 +175,13 @@ pub(super) fn share(part_us: i64, window: &Window) -> f64 {
     portion(part_us, window.to_us - window.from_us) as f64 / 1e6
 }
 
-/// How much of a window a node's processor time was watched, and in how many intervals.
-pub(super) fn watched(node: &NodeTally, window: &Window) -> (f64, f64) {
-    let spans: Vec<Span> = node.watched.iter().copied().collect();
+/// How much of a window intervals cover, and how many of them that takes.
+pub(super) fn coverage<'a>(
+    intervals: impl IntoIterator<Item = &'a Span>,
+    window: &Window,
+) -> (f64, f64) {
+    let mut spans: Vec<Span> = intervals.into_iter().copied().collect();
+    spans.sort_unstable();
     let one = BTreeMap::from([(String::new(), spans)]);
     let once = count_once(&one, window);
     let intervals: i64 = once.weights.values().sum();
@@ -174,6 +197,8 @@ pub(super) fn kernel_of<'a>(kernels: &'a [Kernel], place: &Place) -> Option<&'a 
 
 #[cfg(test)]
 mod tests {
+    use super::super::span::{overlap, weight};
+    use super::super::tally::{Amounts, SeenTasks};
     use super::*;
 
     const WINDOW: Window = Window {
@@ -194,8 +219,13 @@ mod tests {
             }
             let ns = outside_ns(span);
             node.watched.insert(span);
-            node.seen.insert(span, (ns, 0, 0));
-            node.outside.add_raw(ns, 0, 0, weight);
+            let outside = Amounts {
+                cpu_ns: ns,
+                ..Amounts::default()
+            };
+            let own = Amounts::default();
+            node.seen.insert(span, SeenTasks { own, outside });
+            node.outside.add_amounts(outside, weight);
             node.wide.entry(span).or_default().idle_ns = CPUS * 1_000_000_000 - ns;
         }
         node
@@ -213,5 +243,52 @@ mod tests {
             let recorded = kernel.outside.cpu_ns.amount() + kernel.idle_cpu_ns.unwrap();
             assert_eq!(recorded, CPUS * 10 * 1_000_000_000);
         }
+    }
+
+    #[test]
+    fn own_tasks_that_nobody_saw_are_told() {
+        // The writer saw nothing run; another node, whose intervals end later, charges its pod for
+        // what ran before the run.
+        let mut writer = node(0, |_| 0);
+        writer.cpus = Some(CPUS as i32);
+        let mut other = NodeTally::default();
+        let amounts = Amounts {
+            cpu_ns: 1_000_000_000,
+            ..Amounts::default()
+        };
+        let span = (-500_000, 500_000);
+        let seen = SeenTasks {
+            own: amounts,
+            ..SeenTasks::default()
+        };
+        other.seen.insert(span, seen);
+        let cut = weight(span.0, span.1, &WINDOW);
+        other.tasks.add_amounts(amounts, cut);
+        let nodes = BTreeMap::from([("a", &writer), ("b", &other)]);
+        let kernel = kernel("boot", &nodes, &WINDOW);
+        assert_eq!(kernel.outside, Charge::default());
+        let all = CPUS * 10 * 1_000_000_000;
+        let recorded = kernel.recorded_of_capacity();
+        assert_eq!(recorded, Some((all + 500_000_000, all)));
+    }
+
+    #[test]
+    fn a_writer_that_takes_over_goes_on_with_the_books() {
+        // One CPU is busy with what is outside both, and the first writes for six seconds only.
+        let mut first = node(0, |_| 1_000_000_000);
+        let mut second = node(0, |_| 1_000_000_000);
+        let handed_over = |(start_us, _): &Span| *start_us >= 6_000_000;
+        first.wide.retain(|span, _| !handed_over(span));
+        second.wide.retain(|span, _| handed_over(span));
+        first.cpus = Some(CPUS as i32);
+        let nodes = BTreeMap::from([("a", &first), ("b", &second)]);
+        let books = kernel("boot", &nodes, &WINDOW).books.unwrap();
+        assert_eq!(books.node, "a, b");
+        assert_eq!(books.outside_cpu_ns, 10 * 1_000_000_000);
+        assert_eq!(books.capacity_cpu_ns, Some(20 * 1_000_000_000));
+        assert_eq!(
+            (books.residual_share, books.covered_share),
+            (Some(0.0), 1.0)
+        );
     }
 }

@@ -23,6 +23,8 @@ pub use evidence::CostEvidence;
 pub use part::Part;
 pub use report::*;
 
+use std::collections::BTreeMap;
+
 use crate::verdict::evidence::Window;
 
 /// A stretch of time whose cost is asked for.
@@ -38,6 +40,22 @@ pub struct RunScope {
     pub window: Window,
     /// The client pod as `namespace/name`, where the load came from a pod.
     pub client_pod: Option<String>,
+    /// What the network cards did, by interface, where the run's manifest says.
+    pub offloads: BTreeMap<String, Vec<String>>,
+}
+
+impl RunScope {
+    /// A stretch of time of which no manifest speaks.
+    pub fn without_run(window: Window) -> Self {
+        Self {
+            run: String::new(),
+            case: String::new(),
+            completed: true,
+            window,
+            client_pod: None,
+            offloads: BTreeMap::new(),
+        }
+    }
 }
 
 /// The greatest part by which something missing may change a number that is still shown as sure.

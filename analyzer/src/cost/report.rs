@@ -217,11 +217,11 @@ pub struct NodeCost {
 pub struct KernelBooks {
     /// Boot id.
     pub boot_id: String,
-    /// The node whose rows these are.
+    /// The node whose rows these are; several, one after the other, where another took over.
     pub node: String,
-    /// Tasks of the node.
+    /// Tasks of these nodes.
     pub tasks_cpu_ns: i64,
-    /// Tasks outside it.
+    /// Tasks outside them.
     pub outside_cpu_ns: i64,
     /// Softirqs.
     pub softirq_cpu_ns: i64,
@@ -259,6 +259,8 @@ pub struct CaseCost {
     pub case: String,
     /// Its completed runs.
     pub runs: Vec<String>,
+    /// Those of them that are inconclusive: they count in the means all the same.
+    pub inconclusive_runs: Vec<String>,
     /// What cycles are.
     pub cycle_source: CycleBasis,
     /// All that was charged.
@@ -286,6 +288,14 @@ pub struct MeanCost {
     pub cycles_per_wire_packet: Mean,
     /// CPU time by packet at the uplinks.
     pub cpu_ns_per_wire_packet: Mean,
+    /// Cycles by sk_buff there.
+    pub cycles_per_buffer: Mean,
+    /// CPU time by sk_buff there.
+    pub cpu_ns_per_buffer: Mean,
+    /// Cycles by layer-3 byte there.
+    pub cycles_per_byte: Mean,
+    /// CPU time by layer-3 byte there.
+    pub cpu_ns_per_byte: Mean,
     /// Cycles by packet of the client pod.
     pub cycles_per_client_packet: Mean,
     /// CPU time by packet of the client pod.
@@ -296,6 +306,8 @@ pub struct MeanCost {
     pub cpu_ns_per_response: Mean,
     /// CPU seconds by 10⁹ bits at the uplinks.
     pub cpu_seconds_per_gbit: Mean,
+    /// CPU seconds by 10⁹ bits of the client pod.
+    pub cpu_seconds_per_client_gbit: Mean,
 }
 
 /// A mean over runs, with its t interval at 95 % where there are two or more.
@@ -305,6 +317,29 @@ pub struct Mean {
     pub value: Option<f64>,
     /// How sure it is.
     pub estimate: Option<Estimate>,
+}
+
+impl Cost {
+    /// Nothing, by the same denominators.
+    pub(super) fn times_zero(&self) -> Self {
+        let zero = |figure: Option<f64>| figure.map(|_| 0.0);
+        let unit = |unit: PerUnit| PerUnit {
+            cpu_ns: zero(unit.cpu_ns),
+            cycles: zero(unit.cycles),
+        };
+        Self {
+            cpu_ns: 0,
+            cycles: self.cycles.map(|_| 0),
+            share: zero(self.share),
+            per_wire_packet: unit(self.per_wire_packet),
+            per_buffer: unit(self.per_buffer),
+            per_byte: unit(self.per_byte),
+            per_client_packet: unit(self.per_client_packet),
+            per_response: unit(self.per_response),
+            cpu_seconds_per_gbit: zero(self.cpu_seconds_per_gbit),
+            cpu_seconds_per_client_gbit: zero(self.cpu_seconds_per_client_gbit),
+        }
+    }
 }
 
 impl CycleBasis {

@@ -64,11 +64,32 @@ pub(super) struct NodeTally {
     pub watched: BTreeSet<Span>,
     pub tasks: Charge,
     pub outside: Charge,
-    /// Tasks of both kinds in each interval: time, cycles, switches.
-    pub seen: BTreeMap<Span, (i64, i64, i64)>,
+    /// Tasks of both kinds in each interval.
+    pub seen: BTreeMap<Span, SeenTasks>,
+    /// Intervals that the books of its uplinks cover.
+    pub uplinks_watched: BTreeSet<Span>,
+    /// Intervals that the books of its pods' sockets cover.
+    pub pods_watched: BTreeSet<Span>,
+    /// Intervals in which its probe took samples.
+    pub sampled: BTreeSet<Span>,
     pub cpus: Option<i32>,
     pub memory: Watermark,
     pub uplinks: TrafficSum,
+}
+
+/// Tasks that a node saw in one interval: its own, and those outside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct SeenTasks {
+    pub own: Amounts,
+    pub outside: Amounts,
+}
+
+/// Time, cycles and switches as rows tell them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amounts {
+    pub cpu_ns: i64,
+    pub cycles: i64,
+    pub events: i64,
 }
 
 /// What was lost at a node's vantage.
@@ -90,6 +111,8 @@ pub(super) struct RunTally {
     pub part_memory: BTreeMap<(Part, String), Watermark>,
     pub client: TrafficSum,
     pub has_client: bool,
+    /// Nodes at whose pod hooks the client's packets were counted.
+    pub client_nodes: BTreeSet<Place>,
     /// Responses that a Gateway's data plane asked for, and all.
     pub responses: (Weighted, Weighted),
     pub losses: BTreeMap<(String, Vantage), LossSum>,
@@ -119,6 +142,10 @@ impl Charge {
         self.events.add(events, weight);
     }
 
+    pub fn add_amounts(&mut self, amounts: Amounts, weight: i64) {
+        self.add_raw(amounts.cpu_ns, amounts.cycles, amounts.events, weight);
+    }
+
     pub fn join(&mut self, other: Self) {
         self.cpu_ns.join(other.cpu_ns);
         self.cycles.join(other.cycles);
@@ -131,6 +158,14 @@ impl Charge {
             cycles: self.cycles.less(other.cycles),
             events: self.events.less(other.events),
         }
+    }
+}
+
+impl Amounts {
+    fn add(&mut self, row: &CpuRow) {
+        self.cpu_ns += row.cpu_ns;
+        self.cycles += row.cycles.unwrap_or(0);
+        self.events += row.events;
     }
 }
 
@@ -200,12 +235,14 @@ impl Watermark {
 }
 
 impl NodeTally {
-    /// Takes in a row of tasks that it saw.
-    pub fn see(&mut self, interval: Span, row: &CpuRow) {
-        let sums = self.seen.entry(interval).or_default();
-        sums.0 += row.cpu_ns;
-        sums.1 += row.cycles.unwrap_or(0);
-        sums.2 += row.events;
+    /// Takes in a row of its own tasks.
+    pub fn see_own(&mut self, interval: Span, row: &CpuRow) {
+        self.seen.entry(interval).or_default().own.add(row);
+    }
+
+    /// Takes in a row of tasks outside it.
+    pub fn see_outside(&mut self, interval: Span, row: &CpuRow) {
+        self.seen.entry(interval).or_default().outside.add(row);
     }
 
     /// What its probe counts as cycles.

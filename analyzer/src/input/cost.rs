@@ -76,6 +76,7 @@ pub fn scope_of(run: &Run) -> RunScope {
             to_us: manifest.end_us,
         },
         client_pod: manifest.client_pod.clone(),
+        offloads: manifest.offloads.clone(),
     }
 }
 

@@ -40,6 +40,13 @@ fn note(cost: &RunCost, run: &mut RunMeasurements) {
     let noted = Noted {
         basis: cost.cycle_source,
     };
+    if !cost.inconclusive_because.is_empty() {
+        run.notes.push(format!(
+            "what run {} cost is inconclusive ({}), and counts here all the same",
+            cost.run,
+            cost.inconclusive_because.join("; ")
+        ));
+    }
     noted.part(None, &cost.charged, run);
     for part in &cost.parts {
         noted.part(Some(part.part.title()), &part.cost, run);

@@ -12,6 +12,9 @@ use super::field::{self, Cidr, Timestamp};
 use super::selector::Labels;
 
 /// Azure's annotation that ties a pod to a static gateway.
+/// The kubelet's annotation that holds the hash of a static pod's manifest, which stands for its UID
+/// wherever the kubelet itself names it (`kubetypes.ConfigHashAnnotationKey`, pkg/kubelet/types).
+const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 const STATIC_GATEWAY: &str = "kubernetes.azure.com/static-gateway-configuration";
 /// Antrea's annotation that names a node's tunnel endpoints.
 const TRANSPORT_ADDRESSES: &str = "node.antrea.io/transport-addresses";
@@ -36,6 +39,8 @@ pub struct Pod {
     pub service_account: Option<String>,
     /// Azure static gateway that it asks for.
     pub static_gateway: Option<String>,
+    /// Hash of the manifest of a static pod: its UID in cgroup paths.
+    pub manifest_hash: Option<String>,
 }
 
 /// A node.
@@ -181,6 +186,7 @@ impl From<RawPod> for Pod {
             push_new(&mut addresses, ip);
         }
         let phase = raw.status.phase.as_deref();
+        let mut annotations = raw.metadata.annotations.unwrap_or_default();
         Self {
             labels: raw.metadata.labels.unwrap_or_default(),
             node: raw.spec.node_name,
@@ -189,11 +195,8 @@ impl From<RawPod> for Pod {
             addresses,
             started_us: raw.status.start_time.map(|time| time.0),
             service_account: raw.spec.service_account_name,
-            static_gateway: raw
-                .metadata
-                .annotations
-                .unwrap_or_default()
-                .remove(STATIC_GATEWAY),
+            static_gateway: annotations.remove(STATIC_GATEWAY),
+            manifest_hash: annotations.remove(CONFIG_HASH),
         }
     }
 }

@@ -70,6 +70,11 @@ impl Profile {
         true
     }
 
+    /// The boot ids of the kernels that samples are of.
+    pub fn kernels(&self) -> impl Iterator<Item = &str> {
+        self.kernels.kernels()
+    }
+
     /// All samples, idle ones included.
     pub fn samples(&self) -> u64 {
         self.samples.values().sum()

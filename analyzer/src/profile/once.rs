@@ -14,6 +14,11 @@ pub struct OneNodeAKernel {
 }
 
 impl OneNodeAKernel {
+    /// The boot ids of kernels of which rows were taken.
+    pub fn kernels(&self) -> impl Iterator<Item = &str> {
+        self.taken.keys().map(String::as_str)
+    }
+
     /// Whether a kernel-wide row counts. It does not where the middle of its interval lies in one
     /// that another node of the kernel has been taken for: nodes end their intervals at times of
     /// their own.

@@ -155,7 +155,10 @@ fn cases(report: &CostReport, text: &mut String) {
             let once = |text: String| if index == 0 { text } else { String::new() };
             rows.push(vec![
                 once(case.case.clone()),
-                once(case.runs.len().to_string()),
+                once(match case.inconclusive_runs.len() {
+                    0 => case.runs.len().to_string(),
+                    unsure => format!("{} ({unsure} inconclusive)", case.runs.len()),
+                }),
                 once(unit(case.cycle_source, by)),
                 title.to_owned(),
                 mean(figure, 1.0),
@@ -186,7 +189,7 @@ fn summary(report: &CostReport) -> String {
         .filter(|run| run.inconclusive_because.is_empty());
     let charged: i64 = report.runs.iter().map(|run| run.charged.cpu_ns).sum();
     format!(
-        "{}: {} of {} runs are sure to a hundredth; {} CPU s charged, in {}",
+        "{}: {} of {} runs lack nothing that could change a number by a hundredth; {} CPU s charged, in {}",
         report.result.name().to_uppercase(),
         sure.count(),
         report.runs.len(),

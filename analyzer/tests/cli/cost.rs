@@ -20,6 +20,9 @@ use super::{refused, weighbridge};
 
 const CLIENT: &str = "0b1f6a52-5d0e-4c31-9a55-0d7f3b1f0e11";
 const AGENT: &str = "1c2f6a52-5d0e-4c31-9a55-0d7f3b1f0e22";
+/// A static pod, as the API names it and as the kubelet does.
+const MIRROR: &str = "2d3f6a52-5d0e-4c31-9a55-0d7f3b1f0e33";
+const STATIC: &str = "d4f8c1b2a3948576e0f1d2c3b4a59687";
 const SECONDS: i64 = 20;
 const SECOND_US: i64 = 1_000_000;
 const MIB: i64 = 1 << 20;
@@ -77,9 +80,14 @@ fn task(second: i64, path: &str, pod: Option<&str>, command: &str, cpu_ms: i64) 
     }
 }
 
+/// What the client works harder in a second, in ms.
+fn harder(second: i64) -> i64 {
+    if second < 10 { 0 } else { 100 }
+}
+
 /// 890 ms of charges in a second, and 990 ms from second 10 on, by a client that works harder.
 fn cpu_rows(second: i64) -> Vec<CpuRow> {
-    let harder = if second < 10 { 0 } else { 100 };
+    let harder = harder(second);
     let agent = "kubepods.slice/agent";
     vec![
         softirq("worker", second, "net_rx", 200),
@@ -184,6 +192,14 @@ fn watch(node: &str, second: i64) -> LedgerRow {
     }
 }
 
+/// A second's books of what a node watches beside its uplink.
+fn watch_other(node: &str, second: i64, vantage: Vantage) -> LedgerRow {
+    LedgerRow {
+        vantage,
+        ..watch(node, second)
+    }
+}
+
 fn flow(second: i64) -> FlowRow {
     FlowRow {
         interval_start_us: START_US + second * SECOND_US,
@@ -240,6 +256,7 @@ fn recorded() -> Tables {
             uplink("gateway", second, Direction::Ingress),
             watch("worker", second),
             watch("gateway", second),
+            watch_other("worker", second, Vantage::Pod),
         ]
     });
     Tables {
@@ -253,6 +270,15 @@ fn recorded() -> Tables {
 }
 
 impl Tables {
+    fn put_on_one_kernel(&mut self) {
+        let boot_ids = self.cpu.iter_mut().map(|row| &mut row.boot_id);
+        let boot_ids = boot_ids.chain(self.resources.iter_mut().map(|row| &mut row.boot_id));
+        let boot_ids = boot_ids.chain(self.ledger.iter_mut().map(|row| &mut row.boot_id));
+        let boot_ids = boot_ids.chain(self.flows.iter_mut().map(|row| &mut row.boot_id));
+        let boot_ids = boot_ids.chain(self.profile.iter_mut().map(|row| &mut row.boot_id));
+        boot_ids.for_each(|boot_id| "one-kernel".clone_into(boot_id));
+    }
+
     fn write(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
@@ -304,6 +330,20 @@ fn objects() -> Vec<trace_schema::objects::ObjectRow> {
             "antrea-agent-x7k2p",
             AGENT,
             json!({"app": "antrea", "component": "antrea-agent"}),
+        ),
+        object(
+            "v1",
+            "Pod",
+            Some("kube-system"),
+            "haproxy-control-plane",
+            json!({
+                "metadata": {
+                    "name": "haproxy-control-plane", "namespace": "kube-system", "uid": MIRROR,
+                    "annotations": {"kubernetes.io/config.hash": STATIC},
+                },
+                "spec": {"nodeName": "worker", "containers": []},
+                "status": {"phase": "Running"}
+            }),
         ),
     ]
 }
@@ -427,6 +467,16 @@ fn a_case_is_the_mean_of_its_runs() {
     near(&mean["estimate"]["standard_error"], 10_000.0);
 }
 
+/// The gateway's row of the same half a second later.
+fn late(row: &CpuRow) -> CpuRow {
+    CpuRow {
+        node: "gateway".to_owned(),
+        interval_start_us: row.interval_start_us + SECOND_US / 2,
+        interval_end_us: row.interval_end_us + SECOND_US / 2,
+        ..row.clone()
+    }
+}
+
 #[test]
 fn nodes_that_share_a_kernel_count_its_softirqs_once() {
     let mut tables = recorded();
@@ -436,32 +486,18 @@ fn nodes_that_share_a_kernel_count_its_softirqs_once() {
             both.push(row);
         } else if row.node == "worker" {
             // The other node writes the same, half a second later.
-            let late = CpuRow {
-                node: "gateway".to_owned(),
-                interval_start_us: row.interval_start_us + SECOND_US / 2,
-                interval_end_us: row.interval_end_us + SECOND_US / 2,
-                ..row.clone()
-            };
+            let late = late(&row);
             both.extend([row, late]);
         }
     }
     // To the gateway the worker's tasks are outside.
-    let outside = (0..SECONDS).map(|second| charge("gateway", second, CpuScope::Outside, 580));
+    let outside = (0..SECONDS).map(|second| {
+        let outside = charge("gateway", second, CpuScope::Outside, 580 + harder(second));
+        late(&outside)
+    });
     both.extend(outside);
     tables.cpu = both;
-    let set_boot = |boot_id: &mut String| *boot_id = "one-kernel".to_owned();
-    tables
-        .cpu
-        .iter_mut()
-        .for_each(|row| set_boot(&mut row.boot_id));
-    tables
-        .resources
-        .iter_mut()
-        .for_each(|row| set_boot(&mut row.boot_id));
-    tables
-        .ledger
-        .iter_mut()
-        .for_each(|row| set_boot(&mut row.boot_id));
+    tables.put_on_one_kernel();
     for with_both in [true, false] {
         if !with_both {
             tables.cpu.retain(|row| row.node == "worker");
@@ -502,19 +538,7 @@ fn tasks_outside_all_nodes_of_a_kernel_count_once() {
             charge("gateway", second, CpuScope::Outside, 580 + 100),
         ]);
     }
-    let one_kernel = |boot_id: &mut String| *boot_id = "one-kernel".to_owned();
-    tables
-        .cpu
-        .iter_mut()
-        .for_each(|row| one_kernel(&mut row.boot_id));
-    tables
-        .resources
-        .iter_mut()
-        .for_each(|row| one_kernel(&mut row.boot_id));
-    tables
-        .ledger
-        .iter_mut()
-        .for_each(|row| one_kernel(&mut row.boot_id));
+    tables.put_on_one_kernel();
     let report = report(tables.write().path(), &["--run", "one"], 0);
     let run = &report["runs"][0];
     assert_eq!(part(run, "outside")["cpu_ns"], 100 * 8_500_000);
@@ -562,6 +586,8 @@ fn a_profile_gives_components_their_part_of_the_whole() {
             let row = profile_row(second, command, stack, samples);
             tables.profile.push(row);
         }
+        let sampled = watch_other("worker", second, Vantage::Profile);
+        tables.ledger.push(sampled);
     }
     let dataset = tables.write();
     let report = report(dataset.path(), &["--run", "one"], 0);
@@ -574,12 +600,20 @@ fn a_profile_gives_components_their_part_of_the_whole() {
     let components = profile["components"].as_array().unwrap();
     assert_eq!(components[0]["component"], "user iperf3");
     assert_eq!(components[1]["component"], "netfilter conntrack");
-    // A third of 89,000 reference cycles.
-    near(&components[1]["per_wire_packet"]["cycles"], 89_000.0 / 3.0);
+    // A third of 79,000 reference cycles: nobody sampled the gateway, which was charged 10,000.
+    near(&components[1]["per_wire_packet"]["cycles"], 79_000.0 / 3.0);
+    near(&profile["charged_share"], 790.0 / 890.0);
+    near(&profile["covered_share"], 1.0);
+    let note = "kernels without samples were charged 11.2 % of the time";
+    let notes = |report: &Value| report["runs"][0]["notes"].to_string();
+    assert!(notes(&report).contains(note), "{report:#}");
+    assert!(!notes(&report).contains("stand for all"), "{report:#}");
     let drawing = dataset.path().join("flames.svg");
     let flags = ["--run", "one", "--flamegraph", drawing.to_str().unwrap()];
     let text = cost(dataset.path(), &flags, 0);
     assert!(text.contains("netfilter conntrack"), "{text}");
+    let by = "samples: by the CPU clock, 99 a second and CPU";
+    assert!(text.contains(by), "{text}");
     assert!(
         fs::read_to_string(drawing)
             .unwrap()
@@ -592,6 +626,106 @@ fn a_profile_gives_components_their_part_of_the_whole() {
         &["cost", "--dataset", root, "--flamegraph", "/tmp/none.svg"],
         &["--flamegraph", "--profile"],
     );
+}
+
+#[test]
+fn a_profile_of_a_part_of_the_run_says_so() {
+    let mut tables = recorded();
+    for second in 0..3 {
+        tables.profile.push(profile_row(second, "iperf3", "", 60));
+        let sampled = watch_other("worker", second, Vantage::Profile);
+        tables.ledger.push(sampled);
+    }
+    let text = cost(tables.write().path(), &["--run", "one"], 0);
+    // From 0.5 s to 3 s of 8.5 s.
+    assert!(
+        text.contains("samples were taken for 29.4 % of the run, and stand for all of it"),
+        "{text}"
+    );
+}
+
+#[test]
+fn processes_of_nodes_that_did_not_sample_are_known_by_what_they_were_charged() {
+    let mut tables = recorded();
+    tables.cpu.retain(|row| row.node == "worker");
+    let client_cgroup = tables
+        .cpu
+        .iter()
+        .find(|row| row.pod_uid.as_deref() == Some(CLIENT))
+        .and_then(|row| row.cgroup_id);
+    for second in 0..SECONDS {
+        // The gateway's probe samples what runs on the worker, and a task that is no node's.
+        for (cgroup_id, samples) in [(client_cgroup, 60), (Some(77_777), 30)] {
+            tables.profile.push(ProfileRow {
+                node: "gateway".to_owned(),
+                cgroup_id,
+                ..profile_row(second, "iperf3", "", samples)
+            });
+        }
+        let outside = charge("worker", second, CpuScope::Outside, 0);
+        tables.cpu.push(outside);
+    }
+    tables.put_on_one_kernel();
+    let report = report(tables.write().path(), &["--run", "one"], 0);
+    let users = &report["runs"][0]["profile"]["user_space"];
+    let found: Vec<(&Value, &Value)> = users
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|user| (&user["part"], &user["samples"]))
+        .collect();
+    let expected = [
+        (&json!("application"), &json!(540)),
+        (&json!("outside"), &json!(270)),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_static_pod_is_the_one_whose_manifest_the_kubelet_hashed() {
+    let mut tables = recorded();
+    for second in 0..SECONDS {
+        let path = "kubepods.slice/static";
+        let row = task(second, path, Some(STATIC), "haproxy", 7);
+        tables.cpu.push(row);
+        let idle = tables.cpu.iter_mut().find(|row| {
+            let starts = row.interval_start_us == START_US + second * SECOND_US;
+            starts && row.node == "worker" && row.scope == CpuScope::Idle
+        });
+        idle.unwrap().cpu_ns -= 7_000_000;
+        tables.resources.push(ResourceRow {
+            pod_uid: Some(STATIC.to_owned()),
+            container_id: Some("c".to_owned()),
+            memory_working_set_bytes: Some(300 * MIB),
+            ..resource("worker", second, ResourceScope::Container)
+        });
+    }
+    let report = report(tables.write().path(), &["--run", "one"], 0);
+    let services = part(&report["runs"][0], "cluster_services");
+    assert_eq!(services["cpu_ns"], 7 * 8_500_000);
+    assert_eq!(services["memory"]["mean_bytes"], 300 * MIB);
+    let subjects = report["runs"][0]["subjects"].as_array().unwrap();
+    let name = "kube-system/haproxy-control-plane";
+    assert!(subjects.iter().any(|subject| subject["name"] == name));
+}
+
+#[test]
+fn packets_that_stand_in_no_book_make_a_run_inconclusive() {
+    let mut tables = recorded();
+    tables
+        .ledger
+        .retain(|row| (row.node.as_str(), row.vantage) != ("gateway", Vantage::Uplink));
+    let text = cost(tables.write().path(), &["--run", "one"], 3);
+    let reason = "the books of node gateway's uplinks cover 0.0 % of the run";
+    assert!(text.contains(reason), "{text}");
+    assert!(
+        text.contains("all flows at the uplinks of worker, both"),
+        "{text}"
+    );
+    tables.ledger.retain(|row| row.vantage != Vantage::Pod);
+    let text = cost(tables.write().path(), &["--run", "one"], 3);
+    let reason = "the books of node worker's pods, the client's among them, cover 0.0 % of the run";
+    assert!(text.contains(reason), "{text}");
 }
 
 fn profile_row(second: i64, command: &str, stack: &str, samples: i64) -> ProfileRow {

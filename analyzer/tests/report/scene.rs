@@ -417,6 +417,8 @@ fn profile(noise: &mut Noise) -> Components {
         sources: Vec::new(),
         busy_samples: 10_000,
         idle_samples: 5_000,
+        charged_share: 1.0,
+        covered_share: 1.0,
         repeated_samples: 0,
         components: components.to_vec(),
         user_space: user_space.to_vec(),

@@ -18,6 +18,8 @@ pub struct Terms {
     pub reference_hz: Option<f64>,
     /// Whether this probe writes what concerns the whole kernel.
     pub kernel_wide: bool,
+    /// Whether softirqs are told apart from tasks: not where they run as threads (PREEMPT_RT).
+    pub softirqs: bool,
 }
 
 /// What is known of a cgroup by its path.
@@ -72,7 +74,10 @@ pub fn cpu_rows(
         rows.push(row(CpuScope::Outside, &totals.outside));
     }
     if terms.kernel_wide {
-        for (vector, charge) in [("net_rx", &totals.net_rx), ("net_tx", &totals.net_tx)] {
+        let of_vectors = [("net_rx", &totals.net_rx), ("net_tx", &totals.net_tx)];
+        // What was not measured is absent, never zero.
+        let of_vectors = of_vectors.into_iter().filter(|_| terms.softirqs);
+        for (vector, charge) in of_vectors {
             rows.push(CpuRow {
                 vector: Some(vector.to_owned()),
                 ..row(CpuScope::Softirq, charge)

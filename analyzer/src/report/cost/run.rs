@@ -7,6 +7,7 @@ use super::super::table::{clock, table};
 use super::figures::{dash, figure, figures_are, percent, scaled, seconds, short, shown_memory};
 use crate::cost::{ComponentCost, Cost, KernelBooks, NodeCost, PerUnit, RunCost, SubjectCost};
 use crate::verdict::vantage_name;
+use trace_schema::profile::ProfileEvent;
 
 /// Pods and services of a list that nobody asked for in full.
 const SHOWN: usize = 12;
@@ -36,6 +37,19 @@ pub(super) fn detail(run: &RunCost, text: &mut String) {
     }
     for described in &run.denominators.described {
         let _ = writeln!(text, "Counted: {described}");
+    }
+    if let Some(profile) = &run.profile {
+        let sources = profile.sources.iter();
+        let sources: Vec<String> = sources
+            .map(|source| {
+                let of = match source.event {
+                    ProfileEvent::Cycles => "hardware cycles",
+                    ProfileEvent::CpuClock => "the CPU clock",
+                };
+                format!("{of}, {} a second and CPU", source.frequency_hz)
+            })
+            .collect();
+        let _ = writeln!(text, "Counted: samples: by {}", sources.join("; by "));
     }
     for loss in &run.losses {
         let _ = writeln!(
@@ -158,8 +172,11 @@ fn subjects(run: &RunCost, text: &mut String) {
     ];
     let _ = writeln!(text, "{}", table(&header, &[3, 4, 5, 6], rows));
     if run.subjects.len() > SHOWN {
-        let more = run.subjects.len() - SHOWN;
-        let _ = writeln!(text, "… and {more} more (--format json has all)\n");
+        let _ = writeln!(
+            text,
+            "… {SHOWN} of {} shown (--format json has all)\n",
+            run.subjects.len()
+        );
     }
 }
 
@@ -242,7 +259,8 @@ fn books_line(books: &KernelBooks) -> String {
         (Some(cpus), Some(capacity), Some(residual)) => format!(
             "of {} CPU s of {cpus} CPUs: {:.2} % open",
             seconds(capacity),
-            residual * 100.0
+            // What is too small for the digits has no sign.
+            (residual * 1e4).round() / 1e2 + 0.0
         ),
         _ => "against CPUs × time that no row of resources tells".to_owned(),
     };

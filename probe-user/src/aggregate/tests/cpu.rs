@@ -43,6 +43,7 @@ fn terms(source: CycleSource) -> Terms {
         source,
         reference_hz: (source == CycleSource::Reference).then_some(2.5e9),
         kernel_wide: true,
+        softirqs: true,
     }
 }
 
@@ -119,6 +120,17 @@ fn another_probes_kernel_is_left_to_it() {
     let kernel_wide = |row: &CpuRow| matches!(row.scope, CpuScope::Softirq | CpuScope::Idle);
     assert!(!rows(&ours).iter().any(kernel_wide));
     assert_eq!(rows(&ours).len(), 5);
+}
+
+#[test]
+fn softirqs_that_run_as_threads_have_no_rows() {
+    let of_threads = Terms {
+        softirqs: false,
+        ..terms(CycleSource::None)
+    };
+    let scopes: Vec<CpuScope> = rows(&of_threads).iter().map(|row| row.scope).collect();
+    assert!(!scopes.contains(&CpuScope::Softirq), "{scopes:?}");
+    assert!(scopes.contains(&CpuScope::Idle), "{scopes:?}");
 }
 
 #[test]
