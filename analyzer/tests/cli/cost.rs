@@ -728,6 +728,29 @@ fn packets_that_stand_in_no_book_make_a_run_inconclusive() {
     assert!(text.contains(reason), "{text}");
 }
 
+#[test]
+fn a_comparison_says_which_costs_are_inconclusive() {
+    let mut tables = recorded();
+    tables
+        .ledger
+        .retain(|row| (row.node.as_str(), row.vantage) != ("gateway", Vantage::Uplink));
+    tables.runs = (0..6)
+        .map(|run| RunManifest {
+            case: ["gateway", "base"][run % 2].to_owned(),
+            ..load_run(&format!("run-{run}"), 1.0 + run as f64, 9.0 + run as f64)
+        })
+        .collect();
+    let dataset = tables.write();
+    let root = dataset.path().to_str().unwrap();
+    let output = weighbridge(&["compare", "--dataset", root])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let note =
+        "what run run-3 cost is inconclusive (the books of node gateway's uplinks cover 0.0 %";
+    assert!(text.contains(note), "{text}");
+}
+
 fn profile_row(second: i64, command: &str, stack: &str, samples: i64) -> ProfileRow {
     let mode = match (command, stack) {
         ("swapper/0", _) => ProfileMode::Idle,
