@@ -2,8 +2,9 @@
 --
 -- Reads cpu and ledger. Packets are those that passed the uplinks' hooks, both directions, all
 -- nodes. Rows of softirqs and idle time hold for a whole kernel: one of the nodes that share it writes
--- them, and of two that wrote the same interval the first counts. Rows of programs are part of the others, and add to no sum. What counts as a cycle stands
--- in cycle_source; rows of different sources do not add up.
+-- them, and of two that wrote the same interval the first counts. Rows of programs are part of the
+-- others, and add to no sum. What counts as a cycle stands in cycle_source; rows of different sources
+-- do not add up.
 WITH wire AS (
     SELECT
         sum(
