@@ -20,8 +20,15 @@ impl CostEvidence<'_> {
     /// What the runs cost.
     pub fn report(&self) -> CostReport {
         let twice = self.charged_twice.as_ref();
-        let mut runs: Vec<RunCost> = self.runs.iter().map(|run| assess(run, twice)).collect();
-        complete(&mut runs);
+        let charged: Vec<(&RunTally, Charges)> =
+            self.runs.iter().map(|run| (run, charges(run))).collect();
+        let parts: BTreeSet<Part> = charged
+            .iter()
+            .flat_map(|(run, charges)| parts_of(run, charges))
+            .collect();
+        let runs = charged.iter();
+        let runs = runs.map(|(run, charges)| assess(run, charges, &parts, twice));
+        let runs: Vec<RunCost> = runs.collect();
         let results = runs.iter().map(|run| run.result);
         // A run of which nothing was recorded counts no other cycles than the rest do.
         let recorded = runs.iter().filter(|run| run.charged.cpu_ns > 0);
@@ -36,24 +43,6 @@ impl CostEvidence<'_> {
     }
 }
 
-/// Gives each run the parts that others have: where nothing was charged to one, it cost nothing.
-fn complete(runs: &mut [RunCost]) {
-    let all = runs.iter().flat_map(|run| &run.parts);
-    let all: BTreeSet<Part> = all.map(|part| part.part).collect();
-    for run in runs.iter_mut().filter(|run| run.charged.cpu_ns > 0) {
-        for part in &all {
-            if run.parts.iter().all(|own| own.part != *part) {
-                run.parts.push(PartCost {
-                    part: *part,
-                    cost: run.charged.times_zero(),
-                    memory: None,
-                });
-            }
-        }
-        run.parts.sort_by_key(|part| part.part);
-    }
-}
-
 /// Everything charged in a run, by whom.
 struct Charges {
     kernels: Vec<Kernel>,
@@ -62,8 +51,12 @@ struct Charges {
     total: Charge,
 }
 
-fn assess(run: &RunTally, charged_twice: Option<&(String, String)>) -> RunCost {
-    let charges = charges(run);
+fn assess(
+    run: &RunTally,
+    charges: &Charges,
+    of_all_runs: &BTreeSet<Part>,
+    charged_twice: Option<&(String, String)>,
+) -> RunCost {
     let basis = CycleBasis::joined(sources(run));
     let denominators = denominators(run);
     let divisors = Divisors::of(&denominators);
@@ -88,13 +81,13 @@ fn assess(run: &RunTally, charged_twice: Option<&(String, String)>) -> RunCost {
         notes: Vec::new(),
         cycle_source: basis,
         charged,
-        parts: parts(run, &charges, cost),
+        parts: parts(run, charges, of_all_runs, cost),
         probe_programs: run
             .programs
             .map(|charge| programs(charge, basis, &divisors, charged_cpu_ns)),
         idle_cpu_ns: (!idle.is_empty()).then(|| idle.iter().sum()),
-        subjects: subjects(run, &charges, cost),
-        nodes: nodes(run, &charges, &divisors, charged_cpu_ns),
+        subjects: subjects(run, charges, cost),
+        nodes: nodes(run, charges, &divisors, charged_cpu_ns),
         books: charges
             .kernels
             .iter()
@@ -154,7 +147,22 @@ fn sources(run: &RunTally) -> impl Iterator<Item = CycleBasis> {
         .flat_map(|node| node.sources.iter().copied())
 }
 
-fn parts(run: &RunTally, charges: &Charges, cost: impl Fn(Charge) -> super::Cost) -> Vec<PartCost> {
+/// The parts that something was charged to, or that have memory.
+fn parts_of(run: &RunTally, charges: &Charges) -> BTreeSet<Part> {
+    let wide = charges.wide.keys().map(|(part, _)| *part);
+    let charged = run.subjects.keys().map(|subject| subject.part);
+    let held = run.part_memory.keys().map(|(part, _)| *part);
+    wide.chain(charged).chain(held).collect()
+}
+
+/// The parts of a run. Where nothing was charged to one that another run has, it cost nothing here; but
+/// softirqs have rows wherever they are measured.
+fn parts(
+    run: &RunTally,
+    charges: &Charges,
+    of_all_runs: &BTreeSet<Part>,
+    cost: impl Fn(Charge) -> super::Cost,
+) -> Vec<PartCost> {
     let mut sums: BTreeMap<Part, Charge> = BTreeMap::new();
     for ((part, _), charge) in &charges.wide {
         sums.entry(*part).or_default().join(*charge);
@@ -170,13 +178,17 @@ fn parts(run: &RunTally, charges: &Charges, cost: impl Fn(Charge) -> super::Cost
             sum.peak_bytes += of_node.peak_bytes;
         }
     }
-    let present = Part::ALL.into_iter();
-    let present = present.filter(|part| sums.contains_key(part) || memory.contains_key(part));
-    present
+    let own = parts_of(run, charges);
+    let is_known = |part: &&Part| {
+        let is_of_softirqs = matches!(part, Part::KernelReceive | Part::KernelTransmit);
+        own.contains(part) || (!is_of_softirqs && charges.total.cpu_ns.amount() > 0)
+    };
+    let known = of_all_runs.iter().filter(is_known);
+    known
         .map(|part| PartCost {
-            part,
-            cost: cost(sums.get(&part).copied().unwrap_or_default()),
-            memory: memory.get(&part).copied(),
+            part: *part,
+            cost: cost(sums.get(part).copied().unwrap_or_default()),
+            memory: memory.get(part).copied(),
         })
         .collect()
 }

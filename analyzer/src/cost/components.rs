@@ -109,14 +109,16 @@ pub(super) fn sampled(run: &RunTally, kernels: &[Kernel], total: Charge) -> Samp
             .nodes
             .iter()
             .filter(|(place, _)| place.boot_id == boot_id);
-        let spans = of_kernel.clone().flat_map(|(_, node)| &node.sampled);
+        let spans = of_kernel.flat_map(|(_, node)| &node.sampled);
         least = least.min(coverage(spans, window).0);
-        of_kernel.for_each(|(_, node)| of_sampled.join(node.tasks));
-        if let Some(kernel) = kernels.iter().find(|kernel| kernel.boot_id == boot_id) {
-            of_sampled.join(kernel.outside);
-            of_sampled.join(kernel.softirqs());
-        }
     }
+    let is_sampled = |kernel: &&Kernel| {
+        run.profile
+            .kernels()
+            .any(|boot_id| boot_id == kernel.boot_id)
+    };
+    let of_kernels = kernels.iter().filter(is_sampled);
+    of_kernels.for_each(|kernel| of_sampled.join(kernel.charged()));
     let part = |sampled: Weighted, all: Weighted| match all.amount() {
         0 => 0.0,
         all => sampled.amount() as f64 / all as f64,

@@ -18,8 +18,6 @@ pub(super) type Span = (i64, i64);
 pub(super) struct Once {
     /// Weight of each interval of each node, in millionths; those without any are left out.
     pub weights: BTreeMap<(String, Span), i64>,
-    /// The node that covers most of the window.
-    pub main: Option<String>,
     /// How much of the window is covered, microseconds.
     pub covered_us: i64,
 }
@@ -43,10 +41,7 @@ pub(super) fn count_once(nodes: &BTreeMap<String, Vec<Span>>, window: &Window) -
 
 /// The same, where it is known whom to believe first.
 pub(super) fn count_in_order(order: &[(&str, &[Span])], window: &Window) -> Once {
-    let mut once = Once {
-        main: order.first().map(|(node, _)| (*node).to_owned()),
-        ..Once::default()
-    };
+    let mut once = Once::default();
     let mut free = vec![(window.from_us, window.to_us)];
     for (node, spans) in order {
         let mut spans = spans.to_vec();
@@ -129,7 +124,7 @@ mod tests {
         let one = nodes(&[("a", Vec::new()), ("b", seconds(0, 0..10))]);
         let once = count_once(&one, &WINDOW);
         assert_eq!(counted(&once), 10 * WHOLE);
-        assert_eq!(once.main.as_deref(), Some("b"));
+        assert!(once.weights.keys().all(|(node, _)| node == "b"));
     }
 
     #[test]

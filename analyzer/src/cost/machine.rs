@@ -32,11 +32,16 @@ impl Kernel {
     /// Everything that ran and idled, and the machine's time; none where the processors are not known.
     pub fn recorded_of_capacity(&self) -> Option<(i64, i64)> {
         let capacity = self.books.as_ref()?.capacity_cpu_ns?;
+        let charged = self.charged().cpu_ns.amount();
+        Some((charged + self.idle_cpu_ns.unwrap_or_default(), capacity))
+    }
+
+    /// Everything that ran.
+    pub fn charged(&self) -> Charge {
         let mut all = self.softirqs();
         all.join(self.tasks);
         all.join(self.outside);
-        let recorded = all.cpu_ns.amount() + self.idle_cpu_ns.unwrap_or_default();
-        Some((recorded, capacity))
+        all
     }
 
     /// All softirq time.
@@ -78,7 +83,6 @@ fn kernel(boot_id: &str, nodes: &BTreeMap<&str, &NodeTally>, window: &Window) ->
         nodes: nodes.keys().map(|name| (*name).to_owned()).collect(),
         outside: seen(nodes, window).less(tasks),
         tasks,
-        books: books(boot_id, nodes, &once, window),
         ..Kernel::default()
     };
     let mut idle = Weighted::default();
@@ -96,7 +100,10 @@ fn kernel(boot_id: &str, nodes: &BTreeMap<&str, &NodeTally>, window: &Window) ->
             sum.add_raw(*cpu_ns, *cycles, *events, *weight);
         }
     }
-    kernel.idle_cpu_ns = (!once.weights.is_empty()).then(|| idle.amount());
+    if !once.weights.is_empty() {
+        kernel.idle_cpu_ns = Some(idle.amount());
+        kernel.books = Some(books(&kernel, nodes, &once, window));
+    }
     kernel
 }
 
@@ -129,35 +136,31 @@ fn seen(nodes: &BTreeMap<&str, &NodeTally>, window: &Window) -> Charge {
 
 /// The books, each moment by the node whose kernel-wide rows count for it.
 fn books(
-    boot_id: &str,
+    kernel: &Kernel,
     nodes: &BTreeMap<&str, &NodeTally>,
     once: &Once,
     window: &Window,
-) -> Option<KernelBooks> {
-    once.main.as_ref()?;
+) -> KernelBooks {
     let mut writers = BTreeSet::new();
-    let mut sums = [Weighted::default(); 4];
-    let [tasks, outside, softirqs, idle] = &mut sums;
+    let (mut tasks, mut outside) = (Weighted::default(), Weighted::default());
     for ((name, span), weight) in &once.weights {
-        let node = nodes.get(name.as_str())?;
         writers.insert(name.as_str());
-        let seen = node.seen.get(span).copied().unwrap_or_default();
-        tasks.add(seen.own.cpu_ns, *weight);
-        outside.add(seen.outside.cpu_ns, *weight);
-        let wide = node.wide.get(span)?;
-        idle.add(wide.idle_ns, *weight);
-        for (_, cpu_ns, _, _) in wide.vectors.values() {
-            softirqs.add(*cpu_ns, *weight);
+        let node = nodes.get(name.as_str());
+        if let Some(seen) = node.and_then(|node| node.seen.get(span)) {
+            tasks.add(seen.own.cpu_ns, *weight);
+            outside.add(seen.outside.cpu_ns, *weight);
         }
     }
-    let [tasks, outside, softirqs, idle] = sums.map(Weighted::amount);
+    let [tasks, outside] = [tasks, outside].map(Weighted::amount);
+    let softirqs = kernel.softirqs().cpu_ns.amount();
+    let idle = kernel.idle_cpu_ns.unwrap_or_default();
     let cpus = nodes.values().filter_map(|node| node.cpus).max();
     let capacity = cpus.map(|cpus| i64::from(cpus) * once.covered_us * 1_000);
     let charged = tasks + outside + softirqs + idle;
     let residual = capacity.filter(|capacity| *capacity > 0);
     let residual = residual.map(|capacity| (capacity - charged) as f64 / capacity as f64);
-    Some(KernelBooks {
-        boot_id: boot_id.to_owned(),
+    KernelBooks {
+        boot_id: kernel.boot_id.clone(),
         node: Vec::from_iter(writers).join(", "),
         tasks_cpu_ns: tasks,
         outside_cpu_ns: outside,
@@ -167,7 +170,7 @@ fn books(
         capacity_cpu_ns: capacity,
         residual_share: residual,
         covered_share: share(once.covered_us, window),
-    })
+    }
 }
 
 /// A part of a window.

@@ -319,29 +319,6 @@ pub struct Mean {
     pub estimate: Option<Estimate>,
 }
 
-impl Cost {
-    /// Nothing, by the same denominators.
-    pub(super) fn times_zero(&self) -> Self {
-        let zero = |figure: Option<f64>| figure.map(|_| 0.0);
-        let unit = |unit: PerUnit| PerUnit {
-            cpu_ns: zero(unit.cpu_ns),
-            cycles: zero(unit.cycles),
-        };
-        Self {
-            cpu_ns: 0,
-            cycles: self.cycles.map(|_| 0),
-            share: zero(self.share),
-            per_wire_packet: unit(self.per_wire_packet),
-            per_buffer: unit(self.per_buffer),
-            per_byte: unit(self.per_byte),
-            per_client_packet: unit(self.per_client_packet),
-            per_response: unit(self.per_response),
-            cpu_seconds_per_gbit: zero(self.cpu_seconds_per_gbit),
-            cpu_seconds_per_client_gbit: zero(self.cpu_seconds_per_client_gbit),
-        }
-    }
-}
-
 impl CycleBasis {
     /// The words that tables use.
     pub fn title(self) -> &'static str {

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use super::field::{self, Cidr, Timestamp};
 use super::selector::Labels;
 
-/// Azure's annotation that ties a pod to a static gateway.
 /// The kubelet's annotation that holds the hash of a static pod's manifest, which stands for its UID
 /// wherever the kubelet itself names it (`kubetypes.ConfigHashAnnotationKey`, pkg/kubelet/types).
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+/// Azure's annotation that ties a pod to a static gateway.
 const STATIC_GATEWAY: &str = "kubernetes.azure.com/static-gateway-configuration";
 /// Antrea's annotation that names a node's tunnel endpoints.
 const TRANSPORT_ADDRESSES: &str = "node.antrea.io/transport-addresses";
