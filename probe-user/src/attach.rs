@@ -5,6 +5,7 @@
 //! handle of our own on the clsact qdisc, which may be the CNI's and is never deleted. Other
 //! programs' filters are never touched.
 
+pub mod calling;
 pub mod cpu;
 
 use std::{collections::BTreeMap, fs::File, os::fd::AsFd, path::Path};

@@ -98,6 +98,20 @@ pub fn mount_of(directory: &Path) -> Result<PathBuf, NotFound> {
         .ok_or(NotFound::NoMount)
 }
 
+/// The cgroup that this process is in, or where a container does not see it by that path, the top of
+/// the mount that `directory` lies in.
+pub fn own(directory: &Path) -> Result<PathBuf, NotFound> {
+    let mount = mount_of(directory)?;
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    let own = mount.join(path.unwrap_or_default());
+    let is_own = fs::read_to_string(own.join("cgroup.procs")).is_ok_and(|text| {
+        text.lines()
+            .any(|line| line == std::process::id().to_string())
+    });
+    Ok(if is_own { own } else { mount })
+}
+
 /// Every cgroup v2 mount of this mount namespace, as `/proc/self/mountinfo` lists them.
 pub fn mounts() -> Result<Vec<PathBuf>, NotFound> {
     let text = fs::read_to_string("/proc/self/mountinfo").map_err(NotFound::Mounts)?;

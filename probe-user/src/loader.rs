@@ -37,8 +37,12 @@ pub const PROCESSOR_PROGRAMS: [(&str, &str); 3] = [
 ];
 /// Programs that are run by test runs and attached nowhere.
 const CALLED: [&str; 2] = ["cpu_settle", "cpu_level"];
-/// The tc program that does nothing, for [`classifier`]: what calling and measuring one takes.
-pub const NOTHING: &str = "cpu_nothing";
+/// The tc program that does nothing, for [`load_nothing`]: what calling and measuring one takes.
+pub const NOTHING_TC: &str = "nothing_tc";
+/// The cgroup_skb program that does.
+pub const NOTHING_CGROUP: &str = "nothing_cgroup";
+/// The tp_btf program that does.
+pub const NOTHING_TRACEPOINT: &str = "nothing_tracepoint";
 /// Accounts of processor time that fit the map, where nothing else is asked for.
 const MAX_ACCOUNTS: u32 = 16_384;
 
@@ -222,6 +226,19 @@ pub fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut 
             .with_context(|| format!("the kernel refused the tc program {name}"))?;
     }
     Ok(found)
+}
+
+/// Loads the programs that do nothing.
+pub fn load_nothing(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    classifier(ebpf, NOTHING_TC)?;
+    let refused = |name: &str| format!("the kernel refused the program {name}");
+    program::<CgroupSkb>(ebpf, NOTHING_CGROUP)?
+        .load()
+        .with_context(|| refused(NOTHING_CGROUP))?;
+    let btf = Btf::from_sys_fs().context("cannot read /sys/kernel/btf/vmlinux")?;
+    program::<BtfTracePoint>(ebpf, NOTHING_TRACEPOINT)?
+        .load("softirq_entry", &btf)
+        .with_context(|| refused(NOTHING_TRACEPOINT))
 }
 
 /// Takes a map's descriptor out of the object.

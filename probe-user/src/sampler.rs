@@ -154,6 +154,11 @@ impl Sampler {
             clock,
             machine: Default::default(),
         };
+        if sampler.config.measure_self
+            && let Some(processors) = &mut sampler.processors
+        {
+            processors.calibrate(&mut sampler.hooks)?;
+        }
         // The pods last: whatever is seen before NAT can then be seen behind it.
         for chosen in sampler.follow.chosen().to_vec() {
             sampler.attach(&chosen)?;
@@ -172,7 +177,7 @@ impl Sampler {
         )?;
         // Last of all: symbols take long to read, and what is charged meanwhile is of no interval.
         if let Some(processors) = &mut sampler.processors {
-            processors.start(&mut sampler.hooks, sampler.config.measure_self)?;
+            processors.start(&mut sampler.hooks)?;
         }
         sampler.start_us = clock.utc_us(clock::monotonic_ns()?);
         info!(cgroup = %root.display(), "pod hooks attached");

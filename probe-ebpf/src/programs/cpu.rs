@@ -20,8 +20,8 @@ use aya_ebpf::{
         bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_ns,
         generated::{bpf_get_current_task_btf, bpf_perf_event_read},
     },
-    macros::{btf_tracepoint, classifier},
-    programs::{BtfTracePointContext, TcContext},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
 };
 use probe_abi::cpu::{
     CGROUP_LEVELS, CPU_FRONT_SLOTS, CpuCharge, CpuKey, CpuSlot, CpuState, settled, vector,
@@ -164,12 +164,6 @@ pub fn cpu_settle(_ctx: *mut c_void) -> u32 {
         (*state).settled_ns = now_ns;
     }
     settled::DONE
-}
-
-/// Does nothing: test runs of it tell what the kernel takes to call a program and to measure it.
-#[classifier]
-pub fn cpu_nothing(_ctx: TcContext) -> i32 {
-    0
 }
 
 /// At which depth of the hierarchy the node's cgroup root is among the caller's ancestors, plus

@@ -11,6 +11,7 @@ pub mod look;
 pub mod loss;
 mod made;
 pub mod maps;
+pub mod nothing;
 pub mod pairing;
 pub mod pod;
 pub mod request;

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The packet passes.
-const PASS: i32 = 1;
+pub const PASS: i32 = 1;
 
 #[cgroup_skb]
 pub fn pod_egress(ctx: SkBuffContext) -> i32 {

@@ -24,7 +24,7 @@ use super::{
 };
 
 /// TC_ACT_UNSPEC, which is TCX_NEXT: go on with the next program.
-const NEXT: i32 = -1;
+pub const NEXT: i32 = -1;
 
 /// Bytes of the link header in front of each packet.
 const ETHERNET: usize = ETHERNET_LENGTH as usize;

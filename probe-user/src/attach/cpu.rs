@@ -1,30 +1,21 @@
 //! The programs that charge processor time: their tracepoints, and the test runs that settle CPUs.
 
-use std::{
-    os::fd::OwnedFd,
-    time::{Duration, Instant},
-};
+use std::{os::fd::OwnedFd, time::Duration};
 
 use anyhow::Context;
 use aya::{
     programs::{
-        BtfTracePoint, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun,
-        TestRunOptions,
+        BtfTracePoint, Program, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun,
     },
     sys::{Stats, enable_stats},
 };
 use probe_abi::cpu::settled;
 
-use super::Hooks;
-use crate::loader::{NOTHING, PROCESSOR_PROGRAMS, classifier, program};
+use super::{Hooks, calling::Way};
+use crate::loader::{PROCESSOR_PROGRAMS, program};
 
 /// Times that settling a CPU is tried; what is in the way lasts some hundred nanoseconds.
 const ATTEMPTS: usize = 1000;
-/// Runs of the program that does nothing in one measurement, and measurements: an undisturbed one is
-/// the shortest.
-const CALLS: u32 = 10_000;
-const MEASUREMENTS: usize = 10;
-
 /// The kernel does not give run-time statistics.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -37,6 +28,8 @@ pub struct NoStatistics(#[source] pub aya::sys::SyscallError);
 pub struct RunTime {
     /// Its name.
     pub program: String,
+    /// How the kernel comes to it.
+    pub way: Way,
     /// Time, as long as statistics are on.
     pub time: Duration,
     /// Runs, as long as statistics are on.
@@ -111,30 +104,6 @@ impl Hooks {
         misses.sum()
     }
 
-    /// Nanoseconds for a run of a program that does nothing, with its call, and its run time by the
-    /// kernel's statistics where they are on.
-    pub fn run_nothing(&mut self) -> anyhow::Result<(f64, f64)> {
-        let nothing = classifier(&mut self.ebpf, NOTHING)?;
-        let (mut least, mut run_time) = (f64::INFINITY, 0.0);
-        for _ in 0..MEASUREMENTS {
-            let before = nothing.info()?.run_time();
-            let started = Instant::now();
-            let options = TestRunOptions {
-                data_in: Some(&[0; 64]),
-                repeat: CALLS,
-                ..TestRunOptions::new()
-            };
-            nothing.test_run(options)?;
-            let took = started.elapsed();
-            let counted = nothing.info()?.run_time() - before;
-            let of_one = |time: Duration| time.as_nanos() as f64 / f64::from(CALLS);
-            if of_one(took) < least {
-                (least, run_time) = (of_one(took), of_one(counted));
-            }
-        }
-        Ok((least, run_time))
-    }
-
     /// What each program of the probe cost since it was loaded.
     pub fn run_times(&self) -> Vec<RunTime> {
         let programs = self.ebpf.programs();
@@ -143,11 +112,21 @@ impl Hooks {
                 let info = found.info().ok()?;
                 Some(RunTime {
                     program: name.to_owned(),
+                    way: way(found),
                     time: info.run_time(),
                     runs: info.run_count(),
                 })
             })
             .collect()
+    }
+}
+
+/// Those that only test runs call are few, and are called as a tracepoint's are.
+fn way(program: &Program) -> Way {
+    match program {
+        Program::SchedClassifier(_) => Way::Tc,
+        Program::CgroupSkb(_) => Way::Cgroup,
+        _ => Way::Tracepoint,
     }
 }
 

@@ -3,25 +3,28 @@
 //! Statistics read the clock twice for every run of every program, which can cost several times what
 //! the programs do: left on, they would measure themselves. So they are on in the last twentieth of
 //! an interval ([`part`]), and what the programs cost is extrapolated to all of it, less the clock
-//! readings that the kernel's run times hold and with the call, which they do not: a program that
-//! does nothing tells both at the start. Work that comes and goes in step with the intervals is
+//! readings that the kernel's run times hold and with the call, which they do not: programs that do
+//! nothing tell both at the start ([`crate::attach::calling`]). Work that comes and goes in step with the intervals is
 //! counted too much or too little.
 
 use std::{
     collections::HashMap,
     os::fd::OwnedFd,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use trace_schema::cpu::MEASURING;
+use tracing::info;
 
 use crate::{
     aggregate::cpu::ProgramCost,
     attach::{
         Hooks,
+        calling::{Calls, Nothing},
         cpu::{NoStatistics, RunTime, measure_run_times},
     },
+    cgroups,
 };
 
 /// How much of an interval is measured.
@@ -36,7 +39,7 @@ pub fn part(interval: Duration) -> Duration {
 
 /// The measurement, from interval to interval.
 pub struct OwnCost {
-    nothing: Nothing,
+    calls: Calls,
     window: Option<Window>,
     /// Until when costs are known.
     known_until: Instant,
@@ -51,36 +54,34 @@ struct Window {
     since: Instant,
 }
 
-/// What a run of a program that does nothing takes, in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Nothing {
-    /// With its call, while statistics are off.
-    pub unmeasured: f64,
-    /// The same while they are on.
-    pub measured: f64,
-    /// Its run time, by these statistics.
-    pub run_time: f64,
-}
-
 impl OwnCost {
     /// Fails where the kernel gives no statistics.
     pub fn check() -> Result<(), NoStatistics> {
         measure_run_times().map(drop)
     }
 
-    /// Measures what nothing takes.
-    pub fn calibrate(hooks: &mut Hooks) -> anyhow::Result<Self> {
-        let failed = "cannot measure what calling a program takes";
-        let (unmeasured, _) = hooks.run_nothing().context(failed)?;
-        let statistics = measure_run_times()?;
-        let (measured, run_time) = hooks.run_nothing().context(failed)?;
-        drop(statistics);
-        Ok(Self {
-            nothing: Nothing {
+    /// Measures what calling takes, before any other program is attached; `root` is the node's cgroup
+    /// root.
+    pub fn calibrate(hooks: &mut Hooks, root: &Path) -> anyhow::Result<Self> {
+        let calls = hooks.measure_calls(&cgroups::own(root)?)?;
+        let of = |nothing: &Nothing| {
+            let Nothing {
                 unmeasured,
                 measured,
                 run_time,
-            },
+            } = nothing;
+            format!(
+                "{unmeasured:.0} ns, measured {measured:.0} ns, of it run time {run_time:.0} ns"
+            )
+        };
+        info!(
+            tc = of(&calls.tc),
+            cgroup = of(&calls.cgroup),
+            tracepoint = of(&calls.tracepoint),
+            "calling a program that does nothing takes"
+        );
+        Ok(Self {
+            calls,
             window: None,
             known_until: Instant::now(),
             costs: Vec::new(),
@@ -111,7 +112,7 @@ impl OwnCost {
             .collect();
         drop(window.statistics);
         let (whole, measured) = (now - self.known_until, now - window.since);
-        if let Some(costs) = costs(&runs, &self.nothing, whole, measured) {
+        if let Some(costs) = costs(&runs, &self.calls, whole, measured) {
             self.costs = costs;
             self.known_until = now;
         }
@@ -134,6 +135,7 @@ fn since(now: &RunTime, then: Option<&RunTime>) -> RunTime {
     let Some(then) = then else { return now.clone() };
     RunTime {
         program: now.program.clone(),
+        way: now.way,
         time: now.time.saturating_sub(then.time),
         runs: now.runs.saturating_sub(then.runs),
     }
@@ -142,7 +144,7 @@ fn since(now: &RunTime, then: Option<&RunTime>) -> RunTime {
 /// What programs that ran so in the measured part cost in the whole, and the measuring.
 fn costs(
     runs: &[RunTime],
-    nothing: &Nothing,
+    calls: &Calls,
     whole: Duration,
     measured: Duration,
 ) -> Option<Vec<ProgramCost>> {
@@ -153,8 +155,9 @@ fn costs(
     let mut costs: Vec<ProgramCost> = runs
         .iter()
         .map(|run| {
-            let calls = run.runs as f64 * (nothing.unmeasured - nothing.run_time);
-            let ns = (run.time.as_nanos() as f64 + calls).max(0.0);
+            let nothing = calls.of(run.way);
+            let calling = run.runs as f64 * (nothing.unmeasured - nothing.run_time);
+            let ns = (run.time.as_nanos() as f64 + calling).max(0.0);
             ProgramCost {
                 program: run.program.clone(),
                 ns: (ns * parts).round() as u64,
@@ -162,12 +165,14 @@ fn costs(
             }
         })
         .collect();
-    let runs = runs.iter().map(|run| run.runs).sum();
-    let ns = runs as f64 * (nothing.measured - nothing.unmeasured).max(0.0);
+    let measuring = runs.iter().map(|run| {
+        let nothing = calls.of(run.way);
+        run.runs as f64 * (nothing.measured - nothing.unmeasured).max(0.0)
+    });
     costs.push(ProgramCost {
         program: MEASURING.to_owned(),
-        ns: ns.round() as u64,
-        runs,
+        ns: measuring.sum::<f64>().round() as u64,
+        runs: runs.iter().map(|run| run.runs).sum(),
     });
     Some(costs)
 }
@@ -175,16 +180,27 @@ fn costs(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attach::calling::Way;
 
     const NOTHING: Nothing = Nothing {
         unmeasured: 20.0,
         measured: 80.0,
         run_time: 45.0,
     };
+    const CALLS: Calls = Calls {
+        tc: NOTHING,
+        cgroup: Nothing {
+            unmeasured: 110.0,
+            measured: 190.0,
+            run_time: 50.0,
+        },
+        tracepoint: NOTHING,
+    };
 
     fn run(program: &str, ns: u64, runs: u64) -> RunTime {
         RunTime {
             program: program.to_owned(),
+            way: Way::Tc,
             time: Duration::from_nanos(ns),
             runs,
         }
@@ -202,7 +218,7 @@ mod tests {
     fn a_run_costs_its_work_and_its_call_and_no_reading_of_the_clock() {
         let (second, part) = (Duration::from_secs(1), Duration::from_millis(50));
         // 127 ns of run time hold 45 that nothing takes as well; called and unmeasured, that is 20.
-        let found = costs(&[run("wire", 12_700, 100)], &NOTHING, second, part);
+        let found = costs(&[run("wire", 12_700, 100)], &CALLS, second, part);
         assert_eq!(
             found,
             Some(vec![
@@ -213,9 +229,27 @@ mod tests {
     }
 
     #[test]
+    fn a_call_costs_what_its_way_takes() {
+        let second = Duration::from_secs(1);
+        let pod = RunTime {
+            way: Way::Cgroup,
+            ..run("pod_egress", 12_700, 100)
+        };
+        let found = costs(&[run("wire", 12_700, 100), pod], &CALLS, second, second);
+        assert_eq!(
+            found,
+            Some(vec![
+                cost("wire", 10_200, 100),
+                cost("pod_egress", 18_700, 100),
+                cost(MEASURING, 14_000, 200)
+            ])
+        );
+    }
+
+    #[test]
     fn what_is_cheaper_than_nothing_costs_nothing() {
         let second = Duration::from_secs(1);
-        let found = costs(&[run("wire", 100, 10)], &NOTHING, second, second);
+        let found = costs(&[run("wire", 100, 10)], &CALLS, second, second);
         assert_eq!(
             found,
             Some(vec![cost("wire", 0, 10), cost(MEASURING, 600, 10)])
@@ -226,7 +260,7 @@ mod tests {
     fn of_a_window_too_short_nothing_is_concluded() {
         let second = Duration::from_secs(1);
         for measured in [Duration::ZERO, Duration::from_micros(999)] {
-            let found = costs(&[run("wire", 12_700, 100)], &NOTHING, second, measured);
+            let found = costs(&[run("wire", 12_700, 100)], &CALLS, second, measured);
             assert_eq!(found, None);
         }
     }

@@ -11,7 +11,7 @@ use anyhow::Context;
 use crate::Options;
 use crate::estimate::{self, Order, Pair, Ratio, Run};
 use crate::machine::{Running, busy_ns, cgroup2, charged_ns, in_cgroup, inside, ip};
-use crate::own::{self, Account};
+use crate::own::{self, Account, Costs};
 
 /// Name of everything this makes.
 const NAME: &str = "wboverhead";
@@ -89,6 +89,7 @@ impl<'a> Bench<'a> {
         let options = self.options;
         let mut order = Order::new(options.seed);
         let mut pairs: Vec<Pair> = Vec::new();
+        let mut owns: Vec<Costs> = Vec::new();
         // Caches, the machine's clock and the servers' memory settle in runs that are not used.
         for run in 0..options.warm_up {
             self.run(load, run % 2 == 1)?;
@@ -97,11 +98,12 @@ impl<'a> Bench<'a> {
             let with_first = order.is_with_first();
             let first = self.run(load, with_first)?;
             let second = self.run(load, !with_first)?;
-            let (without, with) = match with_first {
+            let ((without, _), (with, own)) = match with_first {
                 true => (second, first),
                 false => (first, second),
             };
             pairs.push(Pair { without, with });
+            owns.extend(own);
             if pairs.len() < 2 {
                 continue;
             }
@@ -124,7 +126,7 @@ impl<'a> Bench<'a> {
             {
                 if options.own_account {
                     let rate = load.figures().len() - 1;
-                    println!("{}", Account::of(load.name(), &pairs, rate).line());
+                    println!("{}", Account::of(load.name(), &pairs, &owns, rate));
                 }
                 return Ok(ratios);
             }
@@ -162,7 +164,8 @@ impl<'a> Bench<'a> {
         self.options.seconds
     }
 
-    fn run(&self, load: &dyn Load, with_probe: bool) -> anyhow::Result<Run> {
+    /// Runs a load once; with what the probe said of itself, where it is there and was asked.
+    fn run(&self, load: &dyn Load, with_probe: bool) -> anyhow::Result<(Run, Option<Costs>)> {
         let probe = (with_probe && !self.options.sham).then(|| Probe::start(self));
         let probe = probe.transpose()?;
         thread::sleep(SETTLE);
@@ -170,16 +173,17 @@ impl<'a> Bench<'a> {
         let run = load.run(self);
         let end_us = own::now_us()?;
         let dataset = probe.map(Probe::stop);
-        let mut run = run.with_context(|| format!("load {:?}", load.name()))?;
-        if let Some(dataset) = dataset.filter(|_| self.options.own_account) {
-            run.push(own::ns_a_second(dataset.path(), start_us, end_us)?);
-        }
+        let run = run.with_context(|| format!("load {:?}", load.name()))?;
+        let own = dataset
+            .filter(|_| self.options.own_account)
+            .map(|dataset| own::costs(dataset.path(), start_us, end_us))
+            .transpose()?;
         anyhow::ensure!(
             run.iter().all(|figure| figure.is_finite() && *figure > 0.0),
             "load {:?} gave {run:?}: nothing was measured",
             load.name()
         );
-        Ok(run)
+        Ok((run, own))
     }
 }
 
