@@ -81,7 +81,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "SOURCE", default_value = "auto")]
     pub cycles: Cycles,
     /// Measure what the probe's own eBPF programs cost, in the last twentieth of each interval, in which
-    /// every eBPF program of the machine costs some 50 ns a run more; needs CAP_SYS_ADMIN.
+    /// every eBPF program of the machine costs some 50 ns a run more; what the kernel takes to call them
+    /// is measured for two seconds before anything is attached. Needs CAP_SYS_ADMIN.
     #[arg(long)]
     pub measure_self: bool,
     /// Whether this probe writes what concerns the whole kernel (softirqs, idle time). Where several

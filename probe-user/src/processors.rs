@@ -108,6 +108,9 @@ impl Processors {
         let is_realtime = std::fs::read_to_string(REALTIME).is_ok_and(|text| text.trim() == "1");
         self.charges_softirqs = !is_realtime;
         hooks.attach_processors(self.charges_softirqs)?;
+        if let Some(own_cost) = &mut self.own_cost {
+            own_cost.open();
+        }
         self.settle(hooks)?;
         info!(cycles = %self.cycles, root = %self.root.display(), "charging processor time");
         if is_realtime {

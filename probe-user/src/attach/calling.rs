@@ -107,6 +107,17 @@ struct Turns {
     added: Vec<f64>,
     /// Its run time by the kernel's statistics, where they were on.
     run_times: Vec<f64>,
+    /// How often it ran for a datagram, by the same: a softirq may serve several.
+    runs: Vec<f64>,
+}
+
+/// One turn.
+struct Turn {
+    /// What a datagram took, in nanoseconds.
+    took: f64,
+    /// What a run of the program took, and how many there were for a datagram; only while statistics
+    /// are on.
+    ran: Option<(f64, f64)>,
 }
 
 impl Hooks {
@@ -120,7 +131,7 @@ impl Hooks {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
-        .context("cannot measure what calling a program takes")
+        .context("--measure-self: cannot measure what calling a program takes")
     }
 
     /// The same, in a thread that ends with it.
@@ -138,34 +149,37 @@ impl Hooks {
         drop(statistics);
         anyhow::ensure!(
             measured.iter().all(|turns| turns.run_times.len() == ROUNDS),
-            "the program that does nothing did not run for each datagram"
+            "the program that does nothing did not run: this process is not below that cgroup"
         );
         Ok(calls(unmeasured, measured))
     }
 
     fn turns(&mut self, cgroup: &File, datagrams: &Datagrams) -> anyhow::Result<[Turns; 3]> {
         let mut turns = [(); 3].map(|()| Turns::default());
-        let without = |hooks: &mut Self| hooks.turn(datagrams, Way::Tc).map(|(took, _)| took);
+        let without = |hooks: &mut Self| hooks.turn(datagrams, Way::Tc).map(|turn| turn.took);
         let mut before = without(self)?;
         for _ in 0..ROUNDS {
             for (turns, way) in turns.iter_mut().zip(WAYS) {
                 let link = self.attach_nothing(way, cgroup)?;
                 let turn = self.turn(datagrams, way);
                 link.detach(self)?;
-                let (with, run_time) = turn?;
+                let turn = turn?;
                 let after = without(self)?;
-                turns.added.push(with - f64::midpoint(before, after));
-                turns.run_times.extend(run_time);
+                turns.added.push(turn.took - f64::midpoint(before, after));
+                if let Some((run_time, runs)) = turn.ran {
+                    turns.run_times.push(run_time);
+                    turns.runs.push(runs);
+                }
                 before = after;
             }
         }
         Ok(turns)
     }
 
-    /// What a datagram takes, and a run of the program in its way, where statistics tell.
-    fn turn(&mut self, datagrams: &Datagrams, way: Way) -> anyhow::Result<(f64, Option<f64>)> {
+    fn turn(&mut self, datagrams: &Datagrams, way: Way) -> anyhow::Result<Turn> {
         datagrams.send(WARM_UP)?;
         let (mut took, mut run_times) = (Vec::new(), Vec::new());
+        let mut all_runs = 0;
         let mut before = self.nothing_ran(way)?;
         for _ in 0..BATCHES {
             let started = Instant::now();
@@ -177,10 +191,14 @@ impl Hooks {
                 let time = now.0.saturating_sub(before.0);
                 run_times.push(time.as_nanos() as f64 / runs as f64);
             }
+            all_runs += runs;
             before = now;
         }
-        let run_time = (!run_times.is_empty()).then(|| at_quarter(1, &mut run_times));
-        Ok((at_quarter(1, &mut took), run_time))
+        let sent = BATCHES as f64 * f64::from(DATAGRAMS);
+        Ok(Turn {
+            took: at_quarter(1, &mut took),
+            ran: (all_runs > 0).then(|| (at_quarter(1, &mut run_times), all_runs as f64 / sent)),
+        })
     }
 
     fn attach_nothing(&mut self, way: Way, cgroup: &File) -> anyhow::Result<NothingLink> {
@@ -276,9 +294,10 @@ fn stay_on_this_cpu() -> anyhow::Result<()> {
 fn calls(unmeasured: [Turns; 3], measured: [Turns; 3]) -> Calls {
     let mut calls = Calls::default();
     for ((way, mut unmeasured), mut measured) in WAYS.into_iter().zip(unmeasured).zip(measured) {
+        let runs = at_quarter(2, &mut measured.runs);
         *calls.of_mut(way) = Nothing {
-            unmeasured: at_quarter(2, &mut unmeasured.added).max(0.0),
-            measured: at_quarter(2, &mut measured.added).max(0.0),
+            unmeasured: at_quarter(2, &mut unmeasured.added).max(0.0) / runs,
+            measured: at_quarter(2, &mut measured.added).max(0.0) / runs,
             run_time: at_quarter(2, &mut measured.run_times),
         };
     }
@@ -295,10 +314,11 @@ fn at_quarter(quarters: usize, values: &mut [f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn turns(added: [f64; 3], run_times: [f64; 3]) -> Turns {
+    fn turns(added: [f64; 3], run_times: [f64; 3], runs: f64) -> Turns {
         Turns {
             added: added.to_vec(),
             run_times: run_times.to_vec(),
+            runs: vec![runs; 3],
         }
     }
 
@@ -306,14 +326,14 @@ mod tests {
     fn a_way_costs_what_a_datagram_takes_longer_in_most_turns() {
         let off = [0.0; 3];
         let unmeasured = [
-            turns([45.0, 900.0, 44.0], off),
-            turns([-300.0, 112.0, 110.0], off),
-            turns([-8.0, -2.0, 70.0], off),
+            turns([45.0, 900.0, 44.0], off, 0.0),
+            turns([-300.0, 112.0, 110.0], off, 0.0),
+            turns([-8.0, -2.0, 70.0], off, 0.0),
         ];
         let measured = [
-            turns([95.0, 94.0, 99.0], [30.0, 29.0, 31.0]),
-            turns([180.0, 7.0, 181.0], [32.0, 99.0, 32.0]),
-            turns([-2.0, 140.0, 141.0], [40.0, 41.0, 42.0]),
+            turns([95.0, 94.0, 99.0], [30.0, 29.0, 31.0], 1.0),
+            turns([180.0, 7.0, 181.0], [32.0, 99.0, 32.0], 1.0),
+            turns([-2.0, 70.0, 71.0], [40.0, 41.0, 42.0], 0.5),
         ];
         let nothing = |unmeasured, measured, run_time| Nothing {
             unmeasured,
@@ -325,7 +345,7 @@ mod tests {
             Calls {
                 tc: nothing(45.0, 95.0, 30.0),
                 cgroup: nothing(110.0, 180.0, 32.0),
-                // A program cannot make a datagram faster.
+                // A program cannot make a datagram faster, and this one runs for every other.
                 tracepoint: nothing(0.0, 140.0, 41.0),
             }
         );

@@ -88,6 +88,11 @@ impl OwnCost {
         })
     }
 
+    /// To be called when the programs are attached: they cost something from now on.
+    pub fn open(&mut self) {
+        self.known_until = Instant::now();
+    }
+
     /// Turns statistics on.
     pub fn begin(&mut self, hooks: &Hooks) -> Result<(), NoStatistics> {
         self.window = Some(Window {

@@ -18,8 +18,12 @@ use nix::{
 };
 use probe_abi::cpu::CpuState;
 use probe_user::{
-    attach::{Hooks, TcPath, cpu::Settled},
-    cgroups::index::cgroup_id,
+    attach::{
+        Hooks, TcPath,
+        calling::Way,
+        cpu::{RunTime, Settled, measure_run_times},
+    },
+    cgroups::{self, index::cgroup_id},
     cli::Cycles,
     clock,
     config::Config,
@@ -27,7 +31,10 @@ use probe_user::{
         Maps,
         cpu::{CpuDrained, CpuMaps},
     },
-    loader::{NOTHING, Parameters, ProcessorParameters, load_common},
+    loader::{
+        NOTHING_CGROUP, NOTHING_TC, NOTHING_TRACEPOINT, Parameters, ProcessorParameters,
+        load_common,
+    },
     sampler::{Sample, Sampler},
 };
 use trace_schema::{
@@ -239,7 +246,9 @@ fn the_probes_own_programs_are_measured() {
             let row = &programs[name];
             assert!(row.cpu_ns > 0, "{row:?}");
         }
-        assert!(!programs.contains_key(NOTHING), "what measured is counted");
+        for name in [NOTHING_TC, NOTHING_CGROUP, NOTHING_TRACEPOINT] {
+            assert!(!programs.contains_key(name), "what measured is counted");
+        }
         // What ran in the measured part stands for the whole time since the start.
         let of_all = programs.iter().filter(|(name, _)| *name != MEASURING);
         let events: i64 = of_all.map(|(_, row)| row.events).sum();
@@ -339,6 +348,58 @@ fn a_cpu_whose_softirq_program_is_writing_is_not_taken_for_settled() {
     assert!(matches!(settled, Settled::Missed(_)), "{settled:?}");
     set_busy(0);
     assert_eq!(hooks.settle(0).expect("an answer"), Settled::Done);
+}
+
+#[test]
+fn measuring_calls_leaves_nothing_behind() {
+    in_namespace(|| {
+        let pod = Cgroup::new("calls");
+        let own = cgroups::own(pod.path()).expect("this process's cgroup");
+        let procs = fs::read_to_string(own.join("cgroup.procs")).expect("its processes");
+        assert!(
+            procs
+                .lines()
+                .any(|line| line == std::process::id().to_string())
+        );
+        let namespace = fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
+
+        let (mut hooks, _maps, _accounts) = charging(64);
+        let calls = hooks.measure_calls(&own).expect("figures");
+        for way in [Way::Tc, Way::Cgroup, Way::Tracepoint] {
+            let nothing = calls.of(way);
+            // Reading the clock takes some nanoseconds on any machine, and no microsecond.
+            assert!((1.0..1000.0).contains(&nothing.run_time), "{calls:?}");
+            assert!((0.0..100_000.0).contains(&nothing.unmeasured), "{calls:?}");
+        }
+        let is_here = fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
+        assert_eq!(is_here, namespace, "the caller has moved");
+
+        let _statistics = measure_run_times().expect("root may have statistics");
+        let before = hooks.run_times();
+        assert!(runs_of_nothing(&before) > 1000, "{before:?}");
+        send(1000);
+        let after = hooks.run_times();
+        assert_eq!(runs_of_nothing(&after), runs_of_nothing(&before));
+    });
+}
+
+#[test]
+fn calls_are_not_measured_on_a_cgroup_that_sees_none() {
+    in_namespace(|| {
+        let others = Cgroup::new("others");
+        let (mut hooks, _maps, _accounts) = charging(64);
+        let error = hooks.measure_calls(others.path()).expect_err("no figures");
+        let error = format!("{error:#}");
+        assert!(error.contains("did not run"), "{error}");
+    });
+}
+
+fn runs_of_nothing(run_times: &[RunTime]) -> u64 {
+    let nothing = [NOTHING_TC, NOTHING_CGROUP, NOTHING_TRACEPOINT];
+    let of_nothing = run_times
+        .iter()
+        .filter(|run| nothing.contains(&run.program.as_str()));
+    of_nothing.map(|run| run.runs).sum()
 }
 
 /// What charges processor time, not yet attached, with this many accounts.
