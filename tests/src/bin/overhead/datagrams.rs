@@ -13,7 +13,7 @@ use anyhow::Context;
 
 use crate::bench::{Bench, FAR, Load};
 use crate::estimate::Run;
-use crate::machine::{Running, busy_ns, in_cgroup, inside, on_cpu};
+use crate::machine::{Running, busy_ns, in_cgroup, inside, on_cpu, switches};
 
 /// What the load is called.
 pub const NAME: &str = "datagrams to nobody";
@@ -69,23 +69,30 @@ impl Load for Datagrams {
         &[
             "CPU ns a packet",
             "the same, whole machine",
+            "switches a packet",
             "packets a second",
         ]
     }
 
     fn run(&self, bench: &Bench<'_>) -> anyhow::Result<Run> {
         let mut sender = Self::sender(bench)?;
-        let (charged, busy) = (bench.charged_ns()?, busy_ns()?);
+        let (charged, busy, switched) = (bench.charged_ns()?, busy_ns()?, switches()?);
         let started = Instant::now();
         let output = sender.stderr(Stdio::inherit()).output()?;
         let elapsed = started.elapsed().as_secs_f64();
         let (charged, busy) = (bench.charged_ns()? - charged, busy_ns()? - busy);
+        let switched = switches()? - switched;
         let said = String::from_utf8_lossy(&output.stdout);
         let packets: f64 = said
             .trim()
             .parse()
             .with_context(|| format!("the sender said {said:?}"))?;
-        Ok(vec![charged / packets, busy / packets, packets / elapsed])
+        Ok(vec![
+            charged / packets,
+            busy / packets,
+            switched / packets,
+            packets / elapsed,
+        ])
     }
 }
 

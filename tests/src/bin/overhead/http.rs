@@ -20,7 +20,7 @@ use anyhow::Context;
 
 use crate::bench::{Bench, Load, NEAR};
 use crate::estimate::Run;
-use crate::machine::{Running, busy_ns, in_cgroup, inside, on_cpu, user_ns};
+use crate::machine::{Running, busy_ns, in_cgroup, inside, on_cpu, switches, user_ns};
 
 const CONFIGURATION: &str = include_str!("nginx.conf");
 const SCRIPT: &str = include_str!("load.js");
@@ -198,6 +198,7 @@ impl Load for Http {
             "CPU ns a request",
             "the same less k6's user",
             "the whole machine's",
+            "switches a request",
             "requests a second",
         ]
     }
@@ -205,7 +206,7 @@ impl Load for Http {
     fn run(&self, bench: &Bench<'_>) -> anyhow::Result<Run> {
         thread::sleep(WARM_UP);
         let id = self.k6_id()?;
-        let (charged, busy) = (bench.charged_ns()?, busy_ns()?);
+        let (charged, busy, switched) = (bench.charged_ns()?, busy_ns()?, switches()?);
         let (user, answered) = (user_ns(id)?, self.answered()?);
         let started = Instant::now();
         thread::sleep(Duration::from_secs(u64::from(bench.seconds())));
@@ -213,6 +214,7 @@ impl Load for Http {
         // The second question counts itself.
         let requests = self.answered()? - answered - 1.0;
         let (charged, busy) = (bench.charged_ns()? - charged, busy_ns()? - busy);
+        let switched = switches()? - switched;
         let user = user_ns(id)? - user;
         // One request without its answer ends k6, and spoils the run.
         self.k6_id()?;
@@ -220,6 +222,7 @@ impl Load for Http {
             charged / requests,
             (charged - user) / requests,
             busy / requests,
+            switched / requests,
             requests / elapsed,
         ])
     }

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::bench::{Bench, FAR, Load};
 use crate::estimate::Run;
-use crate::machine::{Running, busy_ns, in_cgroup, inside, on_cpu};
+use crate::machine::{Running, busy_ns, in_cgroup, inside, on_cpu, switches};
 
 const CLIENT_CPU: usize = 0;
 const SERVER_CPU: usize = 1;
@@ -80,6 +80,7 @@ impl Load for Iperf3 {
         &[
             "CPU ns a packet",
             "the same, whole machine",
+            "switches a packet",
             "packets a second",
         ]
     }
@@ -92,13 +93,14 @@ impl Load for Iperf3 {
             .args(self.kind.arguments);
         in_cgroup(&mut client, bench.cgroup());
         on_cpu(&mut client, CLIENT_CPU);
-        let (charged, busy) = (bench.charged_ns()?, busy_ns()?);
+        let (charged, busy, switched) = (bench.charged_ns()?, busy_ns()?, switches()?);
         let started = Instant::now();
         let output = client
             .output()
             .context("cannot run iperf3: apt-get install iperf3")?;
         let elapsed = started.elapsed().as_secs_f64();
         let (charged, busy) = (bench.charged_ns()? - charged, busy_ns()? - busy);
+        let switched = switches()? - switched;
         let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         if let Some(error) = report.get("error") {
             anyhow::bail!("iperf3: {error}");
@@ -108,6 +110,11 @@ impl Load for Iperf3 {
             .find_map(|key| report["end"][*key]["bytes"].as_f64())
             .context("iperf3 says nothing of what it sent")?;
         let packets = sent / self.kind.payload;
-        Ok(vec![charged / packets, busy / packets, packets / elapsed])
+        Ok(vec![
+            charged / packets,
+            busy / packets,
+            switched / packets,
+            packets / elapsed,
+        ])
     }
 }

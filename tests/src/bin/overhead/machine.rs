@@ -39,6 +39,13 @@ pub fn busy_ns() -> anyhow::Result<f64> {
     Ok(uptime_ns * cpus - (idle + io_wait + stolen) * TICK_NS)
 }
 
+/// Switches between tasks on all CPUs since the machine started.
+pub fn switches() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let switches = stat.lines().find_map(|line| line.strip_prefix("ctxt "));
+    Ok(switches.context("no ctxt in /proc/stat")?.trim().parse()?)
+}
+
 /// CPU time that the scheduler charged to a cgroup and those below it.
 pub fn charged_ns(cgroup: &Path) -> anyhow::Result<f64> {
     let path = cgroup.join("cpu.stat");

@@ -33,8 +33,10 @@ use iperf3::Iperf3;
 /// (--seed), so that a machine that slows down or speeds up steadily favours neither. CPU time is
 /// what the scheduler charged to the load's programs at both ends and to the probe, with what softirqs
 /// did on their time; the whole machine's, beside it, is time that the CPUs were neither idle nor
-/// taken by the hypervisor, and scatters with whatever else the kernel does. Pairs are added until the interval of CPU time is as narrow as asked for
-/// or there are too many; the first runs of each load are dropped.
+/// taken by the hypervisor, and scatters with whatever else the kernel does. Where a packet meets a
+/// receiver that sleeps, how often it is woken is part of what a probe changes: switches between tasks
+/// stand beside. Pairs are added until the interval of CPU time is as narrow as asked for or there are
+/// too many; the first runs of each load are dropped.
 #[derive(Parser)]
 struct Options {
     /// The probe; a release build, as on a node.
@@ -130,12 +132,12 @@ fn print(ratios: &[Ratio]) {
     );
     for ratio in ratios {
         println!(
-            "{:<27} {:<25} {:>5} {:>12.1} {:>12.1} {:>8.4}  [{:.4}, {:.4}]   {:.4} [{:.4}, {:.4}]",
+            "{:<27} {:<25} {:>5} {:>12} {:>12} {:>8.4}  [{:.4}, {:.4}]   {:.4} [{:.4}, {:.4}]",
             ratio.load,
             ratio.figure,
             ratio.pairs,
-            ratio.without,
-            ratio.with,
+            figure(ratio.without),
+            figure(ratio.with),
             ratio.ratio,
             ratio.low,
             ratio.high,
@@ -144,4 +146,10 @@ fn print(ratios: &[Ratio]) {
             ratio.trimmed.high,
         );
     }
+}
+
+/// Four digits at least: there are nanoseconds by the thousand and switches by the tenth.
+fn figure(value: f64) -> String {
+    let decimals = if value < 10.0 { 3 } else { 1 };
+    format!("{value:.decimals$}")
 }
