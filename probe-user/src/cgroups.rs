@@ -98,18 +98,34 @@ pub fn mount_of(directory: &Path) -> Result<PathBuf, NotFound> {
         .ok_or(NotFound::NoMount)
 }
 
-/// The cgroup that this process is in, or where a container does not see it by that path, the top of
-/// the mount that `directory` lies in.
+/// The cgroup that this process is in; where it is not to be found below the mount that `directory`
+/// lies in, that mount.
 pub fn own(directory: &Path) -> Result<PathBuf, NotFound> {
     let mount = mount_of(directory)?;
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    let own = mount.join(path.unwrap_or_default());
-    let is_own = fs::read_to_string(own.join("cgroup.procs")).is_ok_and(|text| {
-        text.lines()
-            .any(|line| line == std::process::id().to_string())
-    });
-    Ok(if is_own { own } else { mount })
+    Ok(own_below(&mount, &text, std::process::id()).unwrap_or(mount))
+}
+
+/// The cgroup below a mount that has this process: by the path that /proc/self/cgroup tells, or, since
+/// a container may have a view of its own, wherever it is (cgroups(7)).
+fn own_below(mount: &Path, proc_self_cgroup: &str, process: u32) -> Option<PathBuf> {
+    let has_process = |directory: &Path| {
+        let processes = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        processes.lines().any(|line| line.parse() == Ok(process))
+    };
+    let mut lines = proc_self_cgroup.lines();
+    let path = lines.find_map(|line| line.strip_prefix("0::/"));
+    let told = path.map(|path| mount.join(path));
+    let mut queue: VecDeque<PathBuf> = told.into_iter().chain([mount.to_owned()]).collect();
+    while let Some(directory) = queue.pop_front() {
+        if has_process(&directory) {
+            return Some(directory);
+        }
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        queue.extend(folders.map(|entry| entry.path()));
+    }
+    None
 }
 
 /// Every cgroup v2 mount of this mount namespace, as `/proc/self/mountinfo` lists them.
@@ -246,6 +262,23 @@ mod tests {
 
     fn check_mount(line: &str, expected: Option<&str>) {
         assert_eq!(cgroup2_mount(line), expected.map(PathBuf::from), "{line}");
+    }
+
+    #[test]
+    fn a_process_is_found_where_its_container_does_not_say() {
+        let mount = tempfile::tempdir().expect("a folder");
+        let pod = mount.path().join("kubepods/pod1/container");
+        fs::create_dir_all(&pod).expect("folders");
+        fs::write(mount.path().join("cgroup.procs"), "0\n1\n").expect("a file");
+        fs::write(pod.join("cgroup.procs"), "5\n77\n").expect("a file");
+        let own = |told: &str, process| own_below(mount.path(), told, process);
+        let host = "1:name=systemd:/x\n0::/kubepods/pod1/container\n";
+        assert_eq!(own(host, 77), Some(pod.clone()));
+        assert_eq!(own("0::/\n", 77), Some(pod.clone()));
+        assert_eq!(own("0::/../../elsewhere\n", 5), Some(pod));
+        assert_eq!(own("0::/\n", 1), Some(mount.path().to_owned()));
+        assert_eq!(own(host, 7), None);
+        assert_eq!(own("", 7), None);
     }
 
     #[test]

@@ -80,9 +80,10 @@ pub struct RunArgs {
     /// What to count as cycles beside time; auto takes hardware, else reference, else none.
     #[arg(long, value_name = "SOURCE", default_value = "auto")]
     pub cycles: Cycles,
-    /// Measure what the probe's own eBPF programs cost, in the last twentieth of each interval, in which
-    /// every eBPF program of the machine costs some 50 ns a run more; what the kernel takes to call them
-    /// is measured for two seconds before anything is attached. Needs CAP_SYS_ADMIN.
+    /// Measure what the probe's own eBPF programs cost, in the last twentieth of each interval; what the
+    /// kernel takes to call them is measured for some two seconds at the start, with programs that do
+    /// nothing on the probe's cgroup and on a tracepoint. While it measures, every eBPF program of the
+    /// machine costs some 50 ns a run more. Needs CAP_SYS_ADMIN.
     #[arg(long)]
     pub measure_self: bool,
     /// Whether this probe writes what concerns the whole kernel (softirqs, idle time). Where several

@@ -241,6 +241,14 @@ pub fn load_nothing(ebpf: &mut Ebpf) -> anyhow::Result<()> {
         .with_context(|| refused(NOTHING_TRACEPOINT))
 }
 
+/// Unloads them again, and detaches what is still attached.
+pub fn unload_nothing(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    program::<SchedClassifier>(ebpf, NOTHING_TC)?.unload()?;
+    program::<CgroupSkb>(ebpf, NOTHING_CGROUP)?.unload()?;
+    program::<BtfTracePoint>(ebpf, NOTHING_TRACEPOINT)?.unload()?;
+    Ok(())
+}
+
 /// Takes a map's descriptor out of the object.
 pub fn take_map(ebpf: &mut Ebpf, name: &str) -> anyhow::Result<MapData> {
     use aya::maps::Map;

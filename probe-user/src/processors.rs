@@ -97,6 +97,7 @@ impl Processors {
     /// Measures what calling a program takes, so that it can be told what the probe's own cost: to be
     /// called before anything is attached.
     pub fn calibrate(&mut self, hooks: &mut Hooks) -> anyhow::Result<()> {
+        self.place(hooks)?;
         self.own_cost = Some(OwnCost::calibrate(hooks, &self.root)?);
         Ok(())
     }

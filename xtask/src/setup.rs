@@ -14,11 +14,12 @@ use crate::command::{self, workspace_root};
 use crate::packages;
 use crate::provision::{Tool, tools};
 
-/// The programs that the lab runs, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 9] = [
+/// The programs that the lab and the tests run, with the Debian package of each.
+const PROGRAMS: [(&str, &str); 10] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("iptables", "iptables"),
+    ("nft", "nftables"),
     ("iperf3", "iperf3"),
     ("conntrack", "conntrack"),
     ("tcpdump", "tcpdump"),

@@ -47,7 +47,9 @@ pub fn sh(line: &str) -> String {
     let output = Command::new(name)
         .args(words)
         .output()
-        .unwrap_or_else(|error| panic!("{name}: {error}; apt-get install iproute2"));
+        .unwrap_or_else(|error| {
+            panic!("{name}: {error}; `cargo xtask test --only setup` installs it")
+        });
     assert!(
         output.status.success(),
         "{line}: {}",

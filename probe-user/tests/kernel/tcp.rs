@@ -27,7 +27,6 @@ fn serve(ready: &mpsc::Sender<libc::pid_t>, moved: &mpsc::Receiver<()>) {
     sh("nft add chain inet loss arriving { type filter hook input priority 0 ; }");
     sh("nft add rule inet loss arriving tcp dport 5999 numgen random mod 50 == 0 drop");
     // Bounded, since a test that fails sends no client.
-    // Bounded, since a test that fails sends no client.
     let output = Command::new("timeout")
         .args(["30", "iperf3", "-s", "-1", "-p", "5999"])
         .output()

@@ -148,7 +148,7 @@ fn print(ratios: &[Ratio]) {
     }
 }
 
-/// Four digits at least: there are nanoseconds by the thousand and switches by the tenth.
+/// There are nanoseconds by the thousand and switches by the hundredth.
 fn figure(value: f64) -> String {
     let decimals = if value < 10.0 { 3 } else { 1 };
     format!("{value:.decimals$}")

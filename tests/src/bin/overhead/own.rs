@@ -21,7 +21,7 @@ use crate::estimate::{Difference, Pair, difference};
 /// The process as the kernel cuts its name short.
 const COMMAND: &str = "weighbridge-pro";
 
-/// CPU time a second, in nanoseconds, by eBPF program, and the process's.
+/// CPU time a second, in nanoseconds, by eBPF program, and the process's own.
 pub type Costs = BTreeMap<String, f64>;
 
 /// What one load's pairs say of it.
@@ -31,7 +31,7 @@ pub struct Account {
     pub load: String,
     /// What the probe said of itself, ns a packet or request, a mean over the runs with it.
     pub own_ns: f64,
-    /// The same by program, the dearest first.
+    /// The same by program, and the process, the dearest first.
     pub parts: Vec<(String, f64)>,
     /// With the probe less without, ns a packet or request.
     pub paired: Difference,
