@@ -114,9 +114,12 @@ fn own_below(mount: &Path, proc_self_cgroup: &str, process: u32) -> Option<PathB
         processes.lines().any(|line| line.parse() == Ok(process))
     };
     let mut lines = proc_self_cgroup.lines();
-    let path = lines.find_map(|line| line.strip_prefix("0::/"));
-    let told = path.map(|path| mount.join(path));
-    let mut queue: VecDeque<PathBuf> = told.into_iter().chain([mount.to_owned()]).collect();
+    let told = lines.find_map(|line| line.strip_prefix("0::/"));
+    let told = told.map(|path| mount.join(path));
+    if let Some(told) = told.filter(|told| has_process(told)) {
+        return Some(told);
+    }
+    let mut queue = VecDeque::from([mount.to_owned()]);
     while let Some(directory) = queue.pop_front() {
         if has_process(&directory) {
             return Some(directory);

@@ -94,17 +94,18 @@ impl Processors {
         })
     }
 
-    /// Measures what calling a program takes, so that it can be told what the probe's own cost: to be
-    /// called before anything is attached.
-    pub fn calibrate(&mut self, hooks: &mut Hooks) -> anyhow::Result<()> {
+    /// Tells the programs which tasks are the node's and, where the probe's own cost is to be measured,
+    /// learns what calling a program takes: to be called before anything is attached.
+    pub fn prepare(&mut self, hooks: &mut Hooks, measures_self: bool) -> anyhow::Result<()> {
         self.place(hooks)?;
-        self.own_cost = Some(OwnCost::calibrate(hooks, &self.root)?);
+        if measures_self {
+            self.own_cost = Some(OwnCost::calibrate(hooks, &self.root)?);
+        }
         Ok(())
     }
 
     /// Attaches, and opens every CPU's books.
     pub fn start(&mut self, hooks: &mut Hooks) -> anyhow::Result<()> {
-        self.place(hooks)?;
         self.follow_cpus()?;
         let is_realtime = std::fs::read_to_string(REALTIME).is_ok_and(|text| text.trim() == "1");
         self.charges_softirqs = !is_realtime;

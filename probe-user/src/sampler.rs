@@ -154,10 +154,8 @@ impl Sampler {
             clock,
             machine: Default::default(),
         };
-        if sampler.config.measure_self
-            && let Some(processors) = &mut sampler.processors
-        {
-            processors.calibrate(&mut sampler.hooks)?;
+        if let Some(processors) = &mut sampler.processors {
+            processors.prepare(&mut sampler.hooks, sampler.config.measure_self)?;
         }
         // The pods last: whatever is seen before NAT can then be seen behind it.
         for chosen in sampler.follow.chosen().to_vec() {

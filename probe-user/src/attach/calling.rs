@@ -51,7 +51,8 @@ const WARM_UP: u32 = 100;
 /// As much as the loads that programs are measured under send.
 const PAYLOAD: [u8; 64] = [0; 64];
 
-/// How the kernel comes to a program.
+/// How the kernel comes to a program. Of tc and cgroups the way out is measured, and the way in taken for
+/// as long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// A tc program on an interface, by tcx or by clsact.

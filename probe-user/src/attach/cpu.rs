@@ -16,6 +16,7 @@ use crate::loader::{PROCESSOR_PROGRAMS, program};
 
 /// Times that settling a CPU is tried; what is in the way lasts some hundred nanoseconds.
 const ATTEMPTS: usize = 1000;
+
 /// The kernel does not give run-time statistics.
 #[derive(Debug, thiserror::Error)]
 #[error(

@@ -4,8 +4,8 @@
 //! the programs do: left on, they would measure themselves. So they are on in the last twentieth of
 //! an interval ([`part`]), and what the programs cost is extrapolated to all of it, less the clock
 //! readings that the kernel's run times hold and with the call, which they do not: programs that do
-//! nothing tell both at the start ([`crate::attach::calling`]). Work that comes and goes in step with the intervals is
-//! counted too much or too little.
+//! nothing tell both at the start ([`crate::attach::calling`]). Work that comes and goes in step with
+//! the intervals is counted too much or too little.
 
 use std::{
     collections::HashMap,

@@ -59,7 +59,7 @@ pub struct Interval {
 }
 
 /// A mean of differences and the ends of its 95 % interval by Student's t.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
     /// The estimate.
     pub mean: f64,

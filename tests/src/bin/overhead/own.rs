@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use serde::Serialize;
 use trace_schema::Record;
 use trace_schema::cpu::{CpuRow, CpuScope};
 use trace_schema::file;
@@ -25,7 +24,7 @@ const COMMAND: &str = "weighbridge-pro";
 pub type Costs = BTreeMap<String, f64>;
 
 /// What one load's pairs say of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Account {
     /// Name of the load.
     pub load: String,
