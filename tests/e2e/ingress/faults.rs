@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use lab::{
-    DataPlane, Ingress, IngressFault, IngressReport, IngressScenario, K6Options, ProbeOptions,
+    DataPlane, Ingress, IngressFault, IngressReport, IngressScenario, K6Options, K6Run,
+    ProbeOptions,
 };
 use serde_json::Value;
 
@@ -20,6 +21,10 @@ use crate::dataset;
 const USERS: u32 = 4;
 /// With the few thousand requests of a test, a fair split passes at this margin.
 const MARGIN: &str = "0.03";
+/// Requests that do not say, at the usual margin, whether a split is fair.
+const FEW: u32 = 200;
+/// How often these are drawn: that no draw is ordinary comes once in 25,000 times.
+const MOST_DRAWS: u32 = 5;
 const NGINX: &[DataPlane] = &[DataPlane::Nginx];
 const ENVOY: &[DataPlane] = &[DataPlane::Envoy];
 
@@ -30,21 +35,17 @@ fn a_fair_split_passes_and_two_hundred_requests_do_not_say() {
     let probes = ProbeOptions::new(dataset::binary("weighbridge-probe"), dataset.path());
     let probes = ingress.lab().start_probes(&probes).expect("probes");
     let prober = ingress.start_prober().expect("a prober");
-    let few = K6Options {
-        requests: Some(200),
-        ..K6Options::new(4, 1)
-    };
-    for (id, options) in [("few", few), ("fair", K6Options::new(4, 4))] {
-        let run = ingress.k6(&options).expect("a run of k6");
-        run.write(dataset.path(), id, id).expect("the run's files");
-        thread::sleep(Duration::from_millis(2500));
-    }
+    let few = (0..MOST_DRAWS)
+        .map(|draw| format!("few-{draw}"))
+        .find(|id| is_ordinary(&load(&ingress, dataset.path(), id, FEW)))
+        .expect("five draws that are all far from 60 %: the gateway is not fair");
+    load(&ingress, dataset.path(), "fair", 12_000);
     prober.stop();
     probes.stop().expect("probes end well");
     ingress.write_objects(dataset.path()).expect("objects");
     ingress.down().expect("the lab goes down");
 
-    let (code, report) = split(dataset.path(), &["--run", "few"]);
+    let (code, report) = split(dataset.path(), &["--run", &few]);
     assert_eq!(code, Some(3), "{report}");
     let margins = &stages(&report)[0]["judgements"][0]["margins"];
     let needed = margins[0]["requests_needed"].as_u64().expect("a number");
@@ -53,6 +54,28 @@ fn a_fair_split_passes_and_two_hundred_requests_do_not_say() {
     assert_eq!(code, Some(0), "{report}");
     let apart = report["rules"][0]["apart"].as_array().expect("a list");
     assert!(apart.iter().any(|one| one["asker"] == "node"), "{report}");
+}
+
+/// Runs k6 with so many requests and writes the run's files.
+fn load(ingress: &Ingress, dataset: &Path, id: &str, requests: u32) -> K6Run {
+    let options = K6Options {
+        requests: Some(requests),
+        ..K6Options::new(USERS, 1)
+    };
+    let run = ingress.k6(&options).expect("a run of k6");
+    run.write(dataset, id, id).expect("the run's files");
+    thread::sleep(Duration::from_millis(2500));
+    run
+}
+
+/// Whether k6 counts about as many answers of echo-v1 as 60 % are: nginx draws each backend, and
+/// two in a hundred fair draws of 200 lie so far out that they rightly fail. One in eight is not
+/// ordinary.
+fn is_ordinary(run: &K6Run) -> bool {
+    let pods = run.hostnames().expect("k6's lines");
+    let first = pods.iter().filter(|(pod, _)| pod.starts_with("echo-v1-"));
+    let first: u64 = first.map(|(_, count)| count).sum();
+    first.abs_diff(u64::from(FEW) * 3 / 5) <= 10
 }
 
 #[test]
