@@ -160,9 +160,9 @@ fn costs(
     let mut costs: Vec<ProgramCost> = runs
         .iter()
         .map(|run| {
-            let nothing = calls.of(run.way);
-            let calling = run.runs as f64 * (nothing.unmeasured - nothing.run_time);
-            let ns = (run.time.as_nanos() as f64 + calling).max(0.0);
+            let ns = calls
+                .of(run.way)
+                .as_called(run.time.as_nanos() as f64, run.runs);
             ProgramCost {
                 program: run.program.clone(),
                 ns: (ns * parts).round() as u64,

@@ -4,7 +4,8 @@
 //! counter, all in the same rounds; figures are medians over rounds, in nanoseconds a packet, and
 //! net of the program that does nothing. Tracing programs cannot be test-run: their run time comes
 //! from the kernel's own statistics under real traffic, on a veth pair for the wire hook, and back and
-//! forth on the loopback for those that charge processor time.
+//! forth on the loopback for those that charge processor time. Of these it is known as well what they
+//! take with the kernel's way to them, which neither statistics nor test runs hold.
 
 mod figure;
 mod packets;

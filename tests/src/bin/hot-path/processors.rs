@@ -2,8 +2,11 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 
+use anyhow::Context;
 use aya::sys::{Stats, enable_stats};
+use probe_user::attach::calling::Nothing;
 use probe_user::attach::{Hooks, TcPath, cpu::RunTime};
+use probe_user::cgroups;
 use probe_user::loader::{Parameters, ProcessorParameters, load_common};
 
 use crate::figure::{Figure, median};
@@ -18,11 +21,26 @@ pub struct Processors {
     switch: Cost,
 }
 
-/// Run time by the kernel's statistics, which count the taking of them as well, and net of what they
-/// say of a program that leaves at once.
+/// In nanoseconds, from medians over the rounds.
 struct Cost {
-    ns: f64,
-    net_ns: f64,
+    /// Run time by the kernel's statistics, which count a part of their own work as well.
+    run_time: f64,
+    /// Net of what they say of a program that does nothing.
+    net: f64,
+    /// With the way to the programs and back, and without statistics.
+    as_called: f64,
+}
+
+impl Cost {
+    /// Of so many programs, each of which runs once.
+    fn new(run_times: &[f64], programs: u64, nothing: &Nothing) -> Self {
+        let run_time = median(run_times);
+        Self {
+            run_time,
+            net: run_time - programs as f64 * nothing.run_time,
+            as_called: nothing.as_called(run_time, programs),
+        }
+    }
 }
 
 impl Processors {
@@ -34,9 +52,9 @@ impl Processors {
         let percent = |cost: &Cost| {
             let of = |ns: f64| ns * Self::RATE / 1e7;
             format!(
-                "{:.2} % of one CPU (net {:.2} %)",
-                of(cost.ns),
-                of(cost.net_ns)
+                "{:.2} % of one CPU ({:.2} % without the way to the programs)",
+                of(cost.as_called),
+                of(cost.net)
             )
         };
         format!(
@@ -52,8 +70,9 @@ impl Processors {
         let figure = |program: &str, cost: &Cost| Figure {
             program: program.to_owned(),
             flows: 1,
-            ns_per_packet: cost.ns,
-            ns_net_of_noop: Some(cost.net_ns),
+            ns_per_packet: cost.run_time,
+            ns_net_of_noop: Some(cost.net),
+            ns_as_called: Some(cost.as_called),
         };
         [
             figure("softirq (entry and exit)", &self.softirq),
@@ -63,7 +82,8 @@ impl Processors {
 }
 
 /// The run time of the programs that charge processor time, while a datagram goes back and forth
-/// between two threads: each way is a softirq and a switch or two.
+/// between two threads: each way is a softirq and a switch or two. What the way to a program takes is
+/// measured before, in the same run.
 pub fn back_and_forth(rounds: usize) -> anyhow::Result<Processors> {
     use std::os::unix::fs::MetadataExt;
     ip(&["link", "set", "lo", "up"])?;
@@ -76,42 +96,40 @@ pub fn back_and_forth(rounds: usize) -> anyhow::Result<Processors> {
         processors: Some(ProcessorParameters::new(false)),
     };
     let mut hooks = Hooks::new(load_common(&parameters)?, TcPath::of_kernel());
-    // Nothing is asked of the wire hook here.
-    hooks.attach_wire()?;
+    let mounts = cgroups::mounts()?;
+    let mount = mounts.first().context("no cgroup v2 mount")?;
+    let nothing = hooks.measure_calls(&cgroups::own(mount)?)?.tracepoint;
     hooks.attach_processors(true)?;
     for cpu in 0..std::thread::available_parallelism()?.get() {
         hooks.settle(cpu as u32)?;
     }
     let _statistics = enable_stats(Stats::RunTime)?;
-    let mut samples: [Vec<f64>; 4] = Default::default();
+    let (mut softirqs, mut switches) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         let before = hooks.run_times();
         echo_back(DATAGRAMS / rounds as u32)?;
         let after = hooks.run_times();
-        let mean = |name: &str| {
-            let of = |runs: &[RunTime]| {
-                let found = runs.iter().find(|run| run.program == name);
-                found.map_or((0, 0), |run| (run.time.as_nanos(), run.runs))
-            };
-            let (from, to) = (of(&before), of(&after));
-            (to.0 - from.0) as f64 / (to.1 - from.1) as f64
-        };
-        let least = mean("wire");
-        let softirq = mean("softirq_entry") + mean("softirq_exit");
-        let switch = mean("cpu_switch");
-        let values = [softirq, softirq - 2.0 * least, switch, switch - least];
-        for (of, value) in samples.iter_mut().zip(values) {
-            of.push(value);
-        }
+        let mean = |name: &str| mean_run_time(name, &before, &after);
+        softirqs.push(mean("softirq_entry")? + mean("softirq_exit")?);
+        switches.push(mean("cpu_switch")?);
     }
-    let cost = |at: usize| Cost {
-        ns: median(&samples[at]),
-        net_ns: median(&samples[at + 1]),
-    };
     Ok(Processors {
-        softirq: cost(0),
-        switch: cost(2),
+        softirq: Cost::new(&softirqs, 2, &nothing),
+        switch: Cost::new(&switches, 1, &nothing),
     })
+}
+
+/// Nanoseconds that a run of a program took on average between two readings of the statistics.
+fn mean_run_time(name: &str, before: &[RunTime], after: &[RunTime]) -> anyhow::Result<f64> {
+    let of = |runs: &[RunTime]| {
+        let found = runs.iter().find(|run| run.program == name);
+        found
+            .map(|run| (run.time, run.runs))
+            .with_context(|| format!("{name} is not loaded"))
+    };
+    let (from, to) = (of(before)?, of(after)?);
+    anyhow::ensure!(to.1 > from.1, "{name} did not run");
+    Ok((to.0 - from.0).as_nanos() as f64 / (to.1 - from.1) as f64)
 }
 
 /// Sends a datagram to a thread that sends it back, so many times.

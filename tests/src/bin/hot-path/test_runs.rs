@@ -73,6 +73,7 @@ pub fn tc_bodies(object: &[u8], flows: u32, rounds: usize) -> anyhow::Result<Vec
                 flows,
                 ns_per_packet: ns,
                 ns_net_of_noop: (ns != noop).then(|| median(&net)),
+                ns_as_called: None,
             }
         })
         .collect())
@@ -100,6 +101,7 @@ pub fn cgroup_entry(object: &[u8], rounds: usize) -> anyhow::Result<Vec<Figure>>
             flows: 1,
             ns_per_packet: median(&samples),
             ns_net_of_noop: None,
+            ns_as_called: None,
         });
     }
     Ok(figures)

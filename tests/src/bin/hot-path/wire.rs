@@ -46,6 +46,7 @@ pub fn under_datagrams(object: &[u8], rounds: usize) -> anyhow::Result<Vec<Figur
             flows: 1,
             ns_per_packet: median(&samples),
             ns_net_of_noop: None,
+            ns_as_called: None,
         });
     }
     Ok(figures)
