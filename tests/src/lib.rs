@@ -4,6 +4,7 @@
 //! a pass because something is not there.
 
 pub mod api_server;
+pub mod processors;
 
 use std::path::{Path, PathBuf};
 

@@ -79,6 +79,22 @@ fn overdrawn(kernel: &Kernel) -> Option<String> {
     })
 }
 
+/// Whether the hypervisor took processors away while something ran on them: the clock goes on
+/// meanwhile, and so does what is charged.
+fn stolen(kernel: &Kernel) -> Option<String> {
+    let stolen_ns = kernel.books.as_ref()?.stolen_cpu_ns?;
+    let charged_ns = kernel.charged().cpu_ns.amount();
+    let share = stolen_ns as f64 / charged_ns.max(1) as f64;
+    (share > TOLERANCE).then(|| {
+        format!(
+            "{:.1} % of what was charged on {} ({:.2} CPU s) is time that the hypervisor took: what was running meanwhile used that much less",
+            share * 100.0,
+            kernel.nodes.join(", "),
+            stolen_ns as f64 / 1e9
+        )
+    })
+}
+
 /// What readers of any of the runs should know, each once.
 pub(super) fn notes_of_all(runs: &[RunCost], basis: CycleBasis) -> Vec<String> {
     let mut notes = Vec::new();
@@ -234,6 +250,7 @@ fn notes(report: &RunCost, run: &RunTally, kernels: &[Kernel]) -> Vec<String> {
             kernel.nodes.join(", ")
         ));
     }
+    notes.extend(kernels.iter().filter_map(stolen));
     let without_softirqs = kernels
         .iter()
         .filter(|kernel| kernel.idle_cpu_ns.is_some() && kernel.vectors.is_empty());

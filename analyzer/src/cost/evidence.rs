@@ -130,6 +130,9 @@ impl<'a> CostEvidence<'a> {
             if row.scope == ResourceScope::Node {
                 let node = run.nodes.entry(place(&row.node, &row.boot_id)).or_default();
                 node.cpus = node.cpus.max(row.cpus);
+                if let Some(stolen_ns) = row.cpu_steal_ns {
+                    node.stolen.get_or_insert_default().add(stolen_ns, weight);
+                }
                 if let Some(bytes) = row.memory_bytes {
                     node.memory.add(interval, bytes, weight);
                 }

@@ -156,6 +156,9 @@ fn books(
     let idle = kernel.idle_cpu_ns.unwrap_or_default();
     let cpus = nodes.values().filter_map(|node| node.cpus).max();
     let capacity = cpus.map(|cpus| i64::from(cpus) * once.covered_us * 1_000);
+    // Nodes on one kernel tell of the same machine, and one may tell of a part of the run.
+    let stolen = nodes.values().filter_map(|node| node.stolen);
+    let stolen = stolen.map(Weighted::amount).max();
     let charged = tasks + outside + softirqs + idle;
     let residual = capacity.filter(|capacity| *capacity > 0);
     let residual = residual.map(|capacity| (capacity - charged) as f64 / capacity as f64);
@@ -168,6 +171,7 @@ fn books(
         idle_cpu_ns: idle,
         cpus,
         capacity_cpu_ns: capacity,
+        stolen_cpu_ns: stolen,
         residual_share: residual,
         covered_share: share(once.covered_us, window),
     }

@@ -231,6 +231,9 @@ pub struct KernelBooks {
     pub cpus: Option<i32>,
     /// CPUs × the time covered.
     pub capacity_cpu_ns: Option<i64>,
+    /// Time that the hypervisor took from the CPUs, by /proc/stat's steal: part of what is charged to
+    /// whatever was running; absent without the table `resources`.
+    pub stolen_cpu_ns: Option<i64>,
     /// What stands in no row, as a share of CPUs × time; negative where more was charged.
     pub residual_share: Option<f64>,
     /// How much of the run its rows cover.

@@ -73,6 +73,8 @@ pub(super) struct NodeTally {
     /// Intervals in which its probe took samples.
     pub sampled: BTreeSet<Span>,
     pub cpus: Option<i32>,
+    /// Time that the hypervisor took from the machine's processors, where the kernel tells it.
+    pub stolen: Option<Weighted>,
     pub memory: Watermark,
     pub uplinks: TrafficSum,
 }

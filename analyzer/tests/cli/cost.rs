@@ -184,6 +184,28 @@ fn a_static_pod_is_the_one_whose_manifest_the_kubelet_hashed() {
 }
 
 #[test]
+fn time_that_the_hypervisor_took_is_told_where_it_is_much() {
+    let mut tables = recorded();
+    let of_nodes = tables.resources.iter_mut();
+    for row in of_nodes.filter(|row| row.scope == ResourceScope::Node) {
+        let is_worker = row.node == "worker";
+        row.cpu_steal_ns = Some(if is_worker { 20_000_000 } else { 500_000 });
+    }
+    let dataset = tables.write();
+    let report = report(dataset.path(), &["--run", "one"], 0);
+    let run = &report["runs"][0];
+    let books = run["books"].as_array().unwrap().iter();
+    let stolen: Vec<&Value> = books.map(|books| &books["stolen_cpu_ns"]).collect();
+    assert_eq!(stolen, [85 * 50_000, 85 * 2_000_000]);
+    // Of 790 ms a second; on the gateway it is half a hundredth.
+    let note = "2.5 % of what was charged on worker (0.17 CPU s)";
+    assert!(run["notes"].to_string().contains(note), "{run:#}");
+    assert!(!run["notes"].to_string().contains("charged on gateway"));
+    let text = cost(dataset.path(), &["--run", "one"], 0);
+    assert!(text.contains("the hypervisor took"), "{text}");
+}
+
+#[test]
 fn cycles_of_different_sources_are_not_added() {
     let mut tables = recorded();
     let of_gateway = tables.cpu.iter_mut().filter(|row| row.node == "gateway");

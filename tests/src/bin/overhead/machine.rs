@@ -7,36 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use anyhow::Context;
+use e2e::processors::{Processors, TICK_NS};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 const CGROUP: &str = "/sys/fs/cgroup";
-/// A tick of /proc/stat.
-const TICK_NS: f64 = 1e7;
-
-/// CPU time that the machine was neither idle nor stolen by its hypervisor: exact to a tick, since
-/// both are accounted exactly while the rest of /proc/stat may be sampled.
+/// CPU time that the machine was neither idle nor stolen by its hypervisor.
 pub fn busy_ns() -> anyhow::Result<f64> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let cpus = stat
-        .lines()
-        .skip(1)
-        .take_while(|line| line.starts_with("cpu"))
-        .count() as f64;
-    let fields: Vec<f64> = stat
-        .lines()
-        .next()
-        .context("an empty /proc/stat")?
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    let [_, _, _, idle, io_wait, _, _, stolen, ..] = fields[..] else {
-        anyhow::bail!("/proc/stat does not begin with the times of all CPUs");
-    };
-    let uptime = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)?;
-    let uptime_ns = uptime.tv_sec() as f64 * 1e9 + uptime.tv_nsec() as f64;
-    Ok(uptime_ns * cpus - (idle + io_wait + stolen) * TICK_NS)
+    Ok(Processors::read()?.busy_ns)
 }
 
 /// Switches between tasks on all CPUs since the machine started.
