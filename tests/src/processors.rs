@@ -17,8 +17,8 @@ pub const TICK_NS: f64 = 1e7;
 pub struct Processors {
     /// Neither idle nor taken by the hypervisor.
     pub busy_ns: f64,
-    /// Taken by the hypervisor. The clock goes on meanwhile, for whatever was running; the kernel
-    /// leaves it out of what it says a task or cgroup used.
+    /// Taken by the hypervisor. The clock goes on meanwhile, for whatever was running or idle; the
+    /// kernel leaves it out of what it says a task or cgroup used.
     pub stolen_ns: f64,
 }
 

@@ -7,7 +7,7 @@ use trace_schema::ledger::Vantage;
 
 use super::components;
 use super::machine::{self, Kernel};
-use super::report::{CostLoss, CycleBasis, RunCost};
+use super::report::{CostLoss, CycleBasis, KernelBooks, RunCost};
 use super::tally::RunTally;
 use super::{ENOUGH_INTERVALS, NAMELESS, TOLERANCE};
 use crate::verdict::{Outcome, vantage_name};
@@ -79,20 +79,17 @@ fn overdrawn(kernel: &Kernel) -> Option<String> {
     })
 }
 
-/// Whether the hypervisor took processors away while something ran on them: the clock goes on
-/// meanwhile, and so does what is charged.
+/// Whether the hypervisor took processors away: the clock goes on meanwhile, and so does what is
+/// charged. A processor that is woken and has to wait is still idle, so not all of it need be tasks'.
 fn stolen(kernel: &Kernel) -> Option<String> {
-    let stolen_ns = kernel.books.as_ref()?.stolen_cpu_ns?;
-    let charged_ns = kernel.charged().cpu_ns.amount();
-    let share = stolen_ns as f64 / charged_ns.max(1) as f64;
-    (share > TOLERANCE).then(|| {
-        format!(
-            "{:.1} % of what was charged on {} ({:.2} CPU s) is time that the hypervisor took: what was running meanwhile used that much less",
-            share * 100.0,
-            kernel.nodes.join(", "),
-            stolen_ns as f64 / 1e9
-        )
-    })
+    let books = kernel.books.as_ref()?;
+    let share = books.stolen_share().filter(|share| *share > TOLERANCE)?;
+    Some(format!(
+        "up to {:.1} % of what was charged on {} was not used: the hypervisor took {:.2} CPU s, which are charged to what was running or idle then",
+        share * 100.0,
+        kernel.nodes.join(", "),
+        books.stolen_cpu_ns? as f64 / 1e9
+    ))
 }
 
 /// What readers of any of the runs should know, each once.
@@ -111,6 +108,7 @@ pub(super) fn notes_of_all(runs: &[RunCost], basis: CycleBasis) -> Vec<String> {
             "sources of cycles differ: they are not added up, and costs are CPU time".to_owned(),
         ),
     }
+    notes.extend(stolen_of_all(runs));
     let mut before: Option<&RunCost> = None;
     for run in runs {
         if let Some(earlier) = before.filter(|earlier| run.from.0 < earlier.to.0) {
@@ -125,6 +123,31 @@ pub(super) fn notes_of_all(runs: &[RunCost], basis: CycleBasis) -> Vec<String> {
         }
     }
     notes
+}
+
+/// In how many runs the hypervisor took much, and where it took most.
+fn stolen_of_all(runs: &[RunCost]) -> Option<String> {
+    let shares = runs.iter().filter_map(|run| {
+        let shares = run.books.iter().filter_map(KernelBooks::stolen_share);
+        let most = shares.max_by(f64::total_cmp)?;
+        (most > TOLERANCE).then_some((most, &run.run))
+    });
+    let shares: Vec<(f64, &String)> = shares.collect();
+    let (share, run) = shares
+        .iter()
+        .max_by(|one, other| one.0.total_cmp(&other.0))?;
+    let most = if run.is_empty() {
+        String::new()
+    } else {
+        format!(" in run {run}")
+    };
+    Some(format!(
+        "what a hypervisor took is charged to what was running or idle then: of what was charged up to {:.1} % was not used{most}, more than {:.0} % in {} of {} runs",
+        share * 100.0,
+        TOLERANCE * 100.0,
+        shares.len(),
+        runs.len()
+    ))
 }
 
 fn coverage(run: &RunTally, kernels: &[Kernel], because: &mut Vec<String>) {

@@ -232,12 +232,22 @@ pub struct KernelBooks {
     /// CPUs × the time covered.
     pub capacity_cpu_ns: Option<i64>,
     /// Time that the hypervisor took from the CPUs, by /proc/stat's steal: part of what is charged to
-    /// whatever was running; absent without the table `resources`.
+    /// whatever was running or idle; absent without the table `resources`.
     pub stolen_cpu_ns: Option<i64>,
     /// What stands in no row, as a share of CPUs × time; negative where more was charged.
     pub residual_share: Option<f64>,
     /// How much of the run its rows cover.
     pub covered_share: f64,
+}
+
+impl KernelBooks {
+    /// At most so much of what was charged the hypervisor took, as a share; absent where it is not known
+    /// or nothing was charged.
+    pub fn stolen_share(&self) -> Option<f64> {
+        let charged_ns = self.tasks_cpu_ns + self.outside_cpu_ns + self.softirq_cpu_ns;
+        let stolen_ns = self.stolen_cpu_ns.filter(|_| charged_ns > 0)?;
+        Some(stolen_ns as f64 / charged_ns as f64)
+    }
 }
 
 /// Observations that are missing.
