@@ -21,10 +21,7 @@ const RUN: &str = "one";
 fn the_parts_and_idle_are_the_machines_time() {
     e2e::require_root();
     let folder = tempfile::tempdir().expect("a temporary directory");
-    let before = Processors::read().expect("/proc/stat");
-    let iperf3 = record(folder.path());
-    let after = Processors::read().expect("/proc/stat");
-    let stolen_s = (after.stolen_ns - before.stolen_ns) / 1e9;
+    let (iperf3, stolen_s) = record(folder.path());
     let (code, report) = weighbridge("cost", folder.path(), &["--run", RUN]);
     let run = &report["runs"][0];
     assert_eq!(code, Some(0), "{}", run["inconclusive_because"]);
@@ -92,21 +89,25 @@ fn tables_say_what_their_cycles_are() {
     assert_eq!(source == "none", charged["cycles"].is_null(), "{charged:#}");
 }
 
-/// One run of iperf3 from a pod behind the egress gateway; what iperf3 says of it.
-fn record(dataset: &Path) -> Value {
+/// One run of iperf3 from a pod behind the egress gateway; what iperf3 says of it, and how many CPU
+/// seconds the hypervisor took meanwhile.
+fn record(dataset: &Path) -> (Value, f64) {
     let mut lab = Lab::up(Config::new(Datapath::Netfilter)).expect("a lab");
     let mut options = ProbeOptions::new(binary("weighbridge-probe"), dataset);
     options.arguments.push("--measure-self".to_owned());
     let probes = lab.start_probes(&options).expect("probes");
+    let before = Processors::read().expect("/proc/stat");
     let run = lab
         .iperf3(&IperfOptions::tcp("client", SECONDS))
         .expect("iperf3");
+    let after = Processors::read().expect("/proc/stat");
     run.write(dataset, RUN, "egress-gateway", None)
         .expect("a run");
     probes.stop().expect("an end");
     lab.delete_objects();
     lab.write_objects(dataset).expect("objects");
-    run.json().expect("iperf3's JSON")
+    let stolen_s = (after.stolen_ns - before.stolen_ns) / 1e9;
+    (run.json().expect("iperf3's JSON"), stolen_s)
 }
 
 fn client(run: &Value) -> &Value {

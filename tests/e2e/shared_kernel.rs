@@ -263,9 +263,9 @@ impl Played {
         let machine = clock_us as f64 * 1e3 * cpus();
         println!("busy {busy} and idle {idle} of {machine}");
         assert!(((busy + idle) / machine - 1.0).abs() < CONSERVED);
-        // What ticks find busy may be less than what was, and what the kernel calls idle leaves out the
-        // interrupts that came meanwhile, which the rows leave with it.
-        let (inner, _) = self.span(|witness| witness.busy_ns);
+        // What ticks find busy scatters about what was, above all to less, and what the kernel calls idle
+        // leaves out the interrupts that came meanwhile, which the rows leave with it.
+        let (inner, _) = self.span(|witness| witness.ticked_ns);
         let (_, outer) = self.span(|witness| witness.awake_ns);
         let slack = machine * CONSERVED;
         assert!(
@@ -297,7 +297,7 @@ impl Played {
                 .filter_map(|row| row.cpu_ns)
                 .map(|ns| ns as f64)
                 .sum();
-            let (inner, outer) = self.span(|witness| witness.busy_ns);
+            let (inner, outer) = self.span(|witness| witness.ticked_ns);
             // Each CPU's hundredths are cut off at both ends of each interval.
             let slack = 20e6 * cpus();
             assert!(
@@ -315,7 +315,7 @@ impl Played {
         assert_eq!(nodes.len(), 1, "{nodes:?} sampled one kernel");
         let busy = rows.iter().filter(|row| row.mode != ProfileMode::Idle);
         let samples = busy.map(|row| row.samples).sum::<i64>() as f64;
-        let (inner, outer) = self.span(|witness| witness.busy_ns);
+        let (inner, outer) = self.span(|witness| witness.ticked_ns);
         let due = |busy_ns: f64| busy_ns / 1e9 * HZ as f64;
         println!("{samples} samples, {} to {} due", due(inner), due(outer));
         assert!((due(inner) * 0.85..due(outer) * 1.15).contains(&samples));
@@ -350,7 +350,7 @@ struct Witness {
     bytes: BTreeMap<(&'static str, bool), i64>,
     used_us: BTreeMap<&'static str, f64>,
     /// Time that processors were neither idle nor stolen, as /proc/stat adds it up from ticks.
-    busy_ns: f64,
+    ticked_ns: f64,
     /// Time that they were not idle, stolen or not.
     awake_ns: f64,
     stolen_ns: f64,
@@ -363,8 +363,8 @@ impl Witness {
             packets: BTreeMap::new(),
             bytes: BTreeMap::new(),
             used_us: BTreeMap::new(),
-            busy_ns: busy_ns(),
-            awake_ns: processors.busy_ns + processors.stolen_ns,
+            ticked_ns: ticked_ns(),
+            awake_ns: processors.awake_ns,
             stolen_ns: processors.stolen_ns,
         };
         for node in NODES {
@@ -397,8 +397,8 @@ fn used_us(cgroup: &Path) -> f64 {
     usage.parse().expect("microseconds")
 }
 
-/// Time that the machine's processors were neither idle nor taken away.
-fn busy_ns() -> f64 {
+/// Time that the machine's processors were neither idle nor taken away, as ticks found it.
+fn ticked_ns() -> f64 {
     let text = fs::read_to_string("/proc/stat").expect("/proc/stat");
     let line = text.lines().next().expect("a line of all processors");
     let ticks: Vec<f64> = line

@@ -1,8 +1,8 @@
 //! The time of the machine's processors by /proc/stat, as a witness of what is charged.
 //!
 //! Idle time, without the interrupts that come meanwhile, and stolen time are accounted exactly, to a
-//! tick; the rest may be sampled at ticks (kernel/sched/cputime.c), so it is not read: what was
-//! neither idle nor stolen is the clock's.
+//! tick; the rest may be sampled at ticks (kernel/sched/cputime.c), so it is not read: what was not
+//! idle is the clock's.
 
 use std::fs;
 
@@ -15,10 +15,10 @@ pub const TICK_NS: f64 = 1e7;
 /// Time of all processors since the machine started, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Processors {
-    /// Neither idle nor taken by the hypervisor.
-    pub busy_ns: f64,
-    /// Taken by the hypervisor. The clock goes on meanwhile, for whatever was running or idle; the
-    /// kernel leaves it out of what it says a task or cgroup used.
+    /// Not idle.
+    pub awake_ns: f64,
+    /// Taken by the hypervisor. The clock goes on meanwhile, for whatever was running or idle; the kernel
+    /// leaves it out of what it says a task or cgroup used (CONFIG_PARAVIRT_TIME_ACCOUNTING).
     pub stolen_ns: f64,
 }
 
@@ -45,7 +45,7 @@ impl Processors {
         let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME)?;
         let uptime_ns = uptime.tv_sec() as f64 * 1e9 + uptime.tv_nsec() as f64;
         Ok(Self {
-            busy_ns: uptime_ns * cpus - (idle + io_wait + stolen) * TICK_NS,
+            awake_ns: uptime_ns * cpus - (idle + io_wait) * TICK_NS,
             stolen_ns: stolen * TICK_NS,
         })
     }

@@ -136,17 +136,17 @@ fn stolen_of_all(runs: &[RunCost]) -> Option<String> {
     let (share, run) = shares
         .iter()
         .max_by(|one, other| one.0.total_cmp(&other.0))?;
-    let most = if run.is_empty() {
+    let of_run = if run.is_empty() {
         String::new()
     } else {
         format!(" in run {run}")
     };
     Some(format!(
-        "what a hypervisor took is charged to what was running or idle then: of what was charged up to {:.1} % was not used{most}, more than {:.0} % in {} of {} runs",
-        share * 100.0,
-        TOLERANCE * 100.0,
+        "a hypervisor took processors away in {} of {} runs, for more than {:.0} % of what was charged: on one machine{of_run} up to {:.1} % of what was charged was not used",
         shares.len(),
-        runs.len()
+        runs.len(),
+        TOLERANCE * 100.0,
+        share * 100.0
     ))
 }
 

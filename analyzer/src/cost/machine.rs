@@ -156,7 +156,7 @@ fn books(
     let idle = kernel.idle_cpu_ns.unwrap_or_default();
     let cpus = nodes.values().filter_map(|node| node.cpus).max();
     let capacity = cpus.map(|cpus| i64::from(cpus) * once.covered_us * 1_000);
-    // Nodes on one kernel tell of the same machine, and one may tell of a part of the run.
+    // Nodes on one kernel tell of the same machine; one may tell of a part of the run alone.
     let stolen = nodes.values().filter_map(|node| node.stolen);
     let stolen = stolen.map(Weighted::amount).max();
     let charged = tasks + outside + softirqs + idle;

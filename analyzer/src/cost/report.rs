@@ -232,7 +232,8 @@ pub struct KernelBooks {
     /// CPUs × the time covered.
     pub capacity_cpu_ns: Option<i64>,
     /// Time that the hypervisor took from the CPUs, by /proc/stat's steal: part of what is charged to
-    /// whatever was running or idle; absent without the table `resources`.
+    /// whatever was running or idle. Of nodes on one kernel, what that node says which says most; absent
+    /// where none says. 0 as well where the hypervisor does not tell.
     pub stolen_cpu_ns: Option<i64>,
     /// What stands in no row, as a share of CPUs × time; negative where more was charged.
     pub residual_share: Option<f64>,
@@ -246,7 +247,8 @@ impl KernelBooks {
     pub fn stolen_share(&self) -> Option<f64> {
         let charged_ns = self.tasks_cpu_ns + self.outside_cpu_ns + self.softirq_cpu_ns;
         let stolen_ns = self.stolen_cpu_ns.filter(|_| charged_ns > 0)?;
-        Some(stolen_ns as f64 / charged_ns as f64)
+        // A processor that is woken and waits is idle, so more may have been taken than was charged.
+        Some((stolen_ns as f64 / charged_ns as f64).min(1.0))
     }
 }
 

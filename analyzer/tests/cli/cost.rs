@@ -201,10 +201,40 @@ fn time_that_the_hypervisor_took_is_told_where_it_is_much() {
     let note = "up to 2.5 % of what was charged on worker was not used: the hypervisor took 0.17";
     assert!(run["notes"].to_string().contains(note), "{run:#}");
     assert!(!run["notes"].to_string().contains("charged on gateway"));
-    let of_all = "up to 2.5 % was not used in run one, more than 1 % in 1 of 1 runs";
-    assert!(report["notes"].to_string().contains(of_all), "{report:#}");
-    let text = cost(dataset.path(), &["--run", "one"], 0);
+    let text = cost(dataset.path(), &[], 0);
+    let of_all = "took processors away in 2 of 2 runs, for more than 1 % of what was charged";
     assert!(text.contains(note) && text.contains(of_all), "{text}");
+}
+
+#[test]
+fn time_that_nobody_took_is_not_told() {
+    let told = |tables: &mut self::tables::Tables| {
+        let report = report(tables.write().path(), &["--run", "one"], 0);
+        let notes = report["runs"][0]["notes"].to_string() + &report["notes"].to_string();
+        assert!(!notes.contains("hypervisor"), "{notes}");
+        report["runs"][0]["books"][0]["stolen_cpu_ns"].clone()
+    };
+    let mut tables = recorded();
+    assert_eq!(told(&mut tables), Value::Null);
+    for row in &mut tables.resources {
+        row.cpu_steal_ns = (row.scope == ResourceScope::Node).then_some(0);
+    }
+    assert_eq!(told(&mut tables), 0);
+}
+
+#[test]
+fn a_hypervisor_takes_from_a_kernel_once_and_no_more_than_was_charged() {
+    let mut tables = recorded();
+    tables.put_on_one_kernel();
+    tables.cpu.retain(|row| row.node == "worker");
+    for row in &mut tables.resources {
+        row.cpu_steal_ns = (row.scope == ResourceScope::Node).then_some(1_900_000_000);
+    }
+    let report = report(tables.write().path(), &["--run", "one"], 0);
+    let run = &report["runs"][0];
+    assert_eq!(run["books"][0]["stolen_cpu_ns"], 85 * 190_000_000_i64);
+    let note = "up to 100.0 % of what was charged on gateway, worker was not used";
+    assert!(run["notes"].to_string().contains(note), "{run:#}");
 }
 
 #[test]

@@ -146,9 +146,7 @@ impl Hooks {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
-        .context(
-            "cannot measure what calling a program takes (without --measure-self it need not be)",
-        )
+        .context("cannot measure what calling a program takes")
     }
 
     /// The same, in a thread that ends with it.

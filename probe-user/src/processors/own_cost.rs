@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use trace_schema::cpu::MEASURING;
 use tracing::info;
 
@@ -63,7 +64,9 @@ impl OwnCost {
     /// Measures what calling takes, before any other program is attached; `root` is the node's cgroup
     /// root.
     pub fn calibrate(hooks: &mut Hooks, root: &Path) -> anyhow::Result<Self> {
-        let calls = hooks.measure_calls(&cgroups::own(root)?)?;
+        let calls = hooks
+            .measure_calls(&cgroups::own(root)?)
+            .context("without --measure-self it need not be measured")?;
         let of = |nothing: &Nothing| {
             let Nothing {
                 unmeasured,

@@ -11,7 +11,7 @@ pub struct Figure {
     pub flows: u32,
     /// Median over the rounds.
     pub ns_per_packet: f64,
-    /// The same less what a program costs that does nothing, where one ran beside it.
+    /// The same less what a program costs that does nothing, where one ran beside it or before.
     pub ns_net_of_noop: Option<f64>,
     /// With the way to the program and back, without the statistics that its run time comes from,
     /// where that way was measured.

@@ -52,7 +52,7 @@ impl Processors {
         let percent = |cost: &Cost| {
             let of = |ns: f64| ns * Self::RATE / 1e7;
             format!(
-                "{:.2} % of one CPU ({:.2} % without the way to the programs)",
+                "{:.2} % of one CPU as called (net of a no-op {:.2} %)",
                 of(cost.as_called),
                 of(cost.net)
             )
@@ -97,8 +97,7 @@ pub fn back_and_forth(rounds: usize) -> anyhow::Result<Processors> {
     };
     let mut hooks = Hooks::new(load_common(&parameters)?, TcPath::of_kernel());
     let mounts = cgroups::mounts()?;
-    let mount = mounts.first().context("no cgroup v2 mount")?;
-    let nothing = hooks.measure_calls(&cgroups::own(mount)?)?.tracepoint;
+    let nothing = hooks.measure_calls(&cgroups::own(&mounts[0])?)?.tracepoint;
     hooks.attach_processors(true)?;
     for cpu in 0..std::thread::available_parallelism()?.get() {
         hooks.settle(cpu as u32)?;

@@ -12,9 +12,12 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 const CGROUP: &str = "/sys/fs/cgroup";
-/// CPU time that the machine was neither idle nor stolen by its hypervisor.
+
+/// CPU time that the machine was neither idle nor stolen by its hypervisor; less where a processor that
+/// was woken had to wait, which is both.
 pub fn busy_ns() -> anyhow::Result<f64> {
-    Ok(Processors::read()?.busy_ns)
+    let processors = Processors::read()?;
+    Ok(processors.awake_ns - processors.stolen_ns)
 }
 
 /// Switches between tasks on all CPUs since the machine started.
