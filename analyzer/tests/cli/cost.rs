@@ -208,18 +208,18 @@ fn time_that_the_hypervisor_took_is_told_where_it_is_much() {
 
 #[test]
 fn time_that_nobody_took_is_not_told() {
-    let told = |tables: &mut self::tables::Tables| {
+    let told = |tables: &tables::Tables| {
         let report = report(tables.write().path(), &["--run", "one"], 0);
         let notes = report["runs"][0]["notes"].to_string() + &report["notes"].to_string();
         assert!(!notes.contains("hypervisor"), "{notes}");
         report["runs"][0]["books"][0]["stolen_cpu_ns"].clone()
     };
     let mut tables = recorded();
-    assert_eq!(told(&mut tables), Value::Null);
+    assert_eq!(told(&tables), Value::Null);
     for row in &mut tables.resources {
         row.cpu_steal_ns = (row.scope == ResourceScope::Node).then_some(0);
     }
-    assert_eq!(told(&mut tables), 0);
+    assert_eq!(told(&tables), 0);
 }
 
 #[test]
